@@ -6,6 +6,16 @@
 #include <stdint.h>
 #include "core/attr.h"
 
+struct text; /* core/text.h */
+
+enum {
+    CONFIG_VERIFY_RESERVE_MS = 500, /* within hold-timeout: what it takes to see that the old backend is empty */
+    CONFIG_FLIP_RESERVE_MS = 500,   /* within hold-timeout: what the durable write of the flip may need */
+    CONFIG_NAME_LEN_MAX = 64,       /* source-id and names of backends: [A-Za-z0-9._-] */
+    CONFIG_BACKENDS_MAX = 16,       /* per source */
+    CONFIG_SOURCES_MAX = 4096,
+};
+
 enum config_account_tls { CONFIG_TLS_OFF, CONFIG_TLS_INSECURE, CONFIG_TLS_VERIFY_CA, CONFIG_TLS_VERIFY_NAME };
 
 /* An account of Sluice's own on a server. */
@@ -36,18 +46,19 @@ struct config_consumer {
     char *channel;                 /* replica: "" is the default channel */
 };
 
-/* All of them can stand at the top of the file and in a source; the source's value wins. Milliseconds. */
+/* Their rules (ranges, what contains what): the table in schema.c. All of them can stand at the top of the file and in
+ * a source; the source's value wins. Milliseconds. */
 struct config_limits {
-    uint32_t hold_timeout_ms;     /* 8s; 1..19s: nobody waits longer */
-    uint32_t drain_timeout_ms;    /* 3s */
-    uint32_t catchup_timeout_ms;  /* 10s; 0 refuses at once */
-    uint32_t pause_timeout_ms;    /* 60s */
-    uint32_t verify_timeout_ms;   /* 120s: the consumer, after the flip */
-    uint32_t probe_interval_ms;   /* 2s; 10s above 200 sources */
-    uint32_t probe_timeout_ms;    /* total deadline of one probe */
-    uint32_t connect_timeout_ms;  /* a client's leg to the backend */
-    uint32_t sessions_max;        /* max-sessions, per source */
-    uint32_t hold_clients_max;    /* hold-clients, per source */
+    uint32_t hold_timeout_ms;    /* 8s; 1..19s: nobody waits longer */
+    uint32_t drain_timeout_ms;   /* 3s */
+    uint32_t catchup_timeout_ms; /* 10s; 0 refuses at once */
+    uint32_t pause_timeout_ms;   /* 60s */
+    uint32_t verify_timeout_ms;  /* 120s: the consumer, after the flip */
+    uint32_t probe_interval_ms;  /* 2s; 10s above 200 sources */
+    uint32_t probe_timeout_ms;   /* total deadline of one probe */
+    uint32_t connect_timeout_ms; /* a client's leg to the backend */
+    uint32_t sessions_max;       /* max-sessions, per source; held clients are among them */
+    uint32_t hold_clients_max;   /* hold-clients, per source; not above sessions_max */
 };
 
 struct config_source {
@@ -86,10 +97,43 @@ struct config {
 /*
  * config_load - read and check the file at |path| and the secret files it names.
  *
- * |out_error| gets, on failure, "FILE:LINE: KEY: reason; what to do" (the caller frees it with mem_free()); untouched on success.
- * Returns 0 and |*out|, the caller's until config_del(); or SLUICE_ERR_CONFIG, SLUICE_ERR_IO, SLUICE_ERR_NOMEM.
- * Call from: any thread; blocks on the disk.
+ * |out_error| gets, on failure, "FILE:LINE: KEY: reason; what to do" (the caller frees it with mem_free()); untouched
+ * on success. Returns 0 and |*out|, the caller's until config_del(); or SLUICE_ERR_CONFIG, SLUICE_ERR_IO,
+ * SLUICE_ERR_NOMEM. Call from: any thread; blocks on the disk.
  */
 SLUICE_MUSTCHECK int config_load(const char *path, struct config **out, char **out_error);
+/*
+ * config_load_admin - as config_load(), but reads only `admin` and its token: what a client verb needs to find the
+ * daemon. The rest of the file may be wrong, and no other secret need be readable. |*out| has |path| and |admin|; all
+ * else is 0.
+ */
+SLUICE_MUSTCHECK int config_load_admin(const char *path, struct config **out, char **out_error);
 /* config_del - frees it and clears the passwords in memory. NULL is nothing. */
 void config_del(struct config *config);
+
+/* config_limits_default - what holds for each limit that the file does not name, with |source_count| sources. Any
+ * thread. */
+struct config_limits config_limits_default(size_t source_count);
+/*
+ * config_read_secret - the first line of the file at |path|, without its line end, for a password or a token.
+ *
+ * |out_reason| gets, on failure, what is wrong with the file and what to do (mem_free() it); untouched on success.
+ * Returns 0 and |*out| (the caller's; clear and mem_free() it), or SLUICE_ERR_CONFIG (no regular file, readable by the
+ * group or others, empty, longer than 4 KiB), SLUICE_ERR_IO, SLUICE_ERR_NOMEM. Any thread; blocks on the disk.
+ */
+SLUICE_MUSTCHECK int config_read_secret(const char *path, char **out, char **out_reason);
+/* config_parse_duration - "500ms", "10s", "1m30s", "2h" or "0" to milliseconds. 0 or SLUICE_ERR_SYNTAX. Any thread. */
+SLUICE_MUSTCHECK int config_parse_duration(const char *s, uint32_t *out_ms);
+/* config_print_duration - the shortest text that config_parse_duration() reads as |ms|, appended. Any thread. */
+void config_print_duration(uint32_t ms, struct text *out);
+/*
+ * config_parse_address - "host:port" or "[v6]:port", the port 1..65535. Numeric hosts come out in their canonical form,
+ * names in lower case. Returns 0 and |out|, whose host the caller frees with mem_free(); or SLUICE_ERR_SYNTAX,
+ * SLUICE_ERR_NOMEM. Any thread.
+ */
+SLUICE_MUSTCHECK int config_parse_address(const char *s, struct config_address *out);
+/* config_print_address - "host:port", IPv6 in brackets, appended. Any thread. */
+void config_print_address(const struct config_address *address, struct text *out);
+/* config_print_reference - the table of all keys as Markdown: key, level, unit, default, range, contained in. Any
+ * thread. */
+void config_print_reference(struct text *out);
