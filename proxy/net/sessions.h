@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sessions.h - all sessions of one source: accept, hold, route, relay, drain, kill. It knows nothing of switches.
+ *
+ *      sessions_accept --HOLD--> held ------------ROUTE: in order of arrival-----------.
+ *            |                    ^  '-- hold-timeout: error packet, end               v
+ *            |                    '--HOLD, or leg lost-- connecting -> greeting -> relaying -> ended
+ *            '--ROUTE------------------------------------^                    (first byte to the client)
+ *            '--REFUSE--> error packet, end
+ *
+ * One loop, no locks. Callbacks never run inside a sessions_* call: they come in a later turn of the loop.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <uv.h>
+#include "core/attr.h"
+#include "net/legs.h"
+#include "net/stream.h"
+
+struct sessions;
+
+enum sessions_mode_kind {
+    SESSIONS_HOLD,   /* clients wait; the mode at the start */
+    SESSIONS_ROUTE,  /* clients get a leg to the route's address */
+    SESSIONS_REFUSE, /* clients get an error packet */
+};
+
+enum { SESSIONS_PHASE_LEN = 120, SESSIONS_MESSAGE_LEN = 400, SESSIONS_USER_LEN = 32 };
+
+/* Where clients are connected to: the ip:port on which a probe confirmed the pinned uuid in this epoch (promise 1). */
+struct sessions_route {
+    struct sockaddr_storage address;
+    socklen_t address_len;
+    uint32_t backend_index;              /* as the driver counts; the same number is the same server */
+    char server_uuid[LEGS_UUID_LEN + 1]; /* goes to the legs file */
+    uint64_t epoch;
+};
+
+struct sessions_mode {
+    enum sessions_mode_kind kind;
+    union {
+        struct {
+            const char
+                *phase; /* "draining the old backend": what a held client is told when its wait expires; copied */
+        } hold;
+        struct sessions_route route; /* copied */
+        struct {
+            int code;            /* SLUICE_ERR_*: gives the MySQL errno */
+            const char *message; /* what the client reads after "sluice: source 'X': ", ends in what to do; copied */
+        } refuse;
+    } as;
+};
+
+/* Why a leg ended without our or the client's doing. */
+enum sessions_loss_cause {
+    SESSIONS_LOSS_CONNECT, /* refused, unreachable, no route: |sys_errno| says */
+    SESSIONS_LOSS_TIMEOUT, /* no connection, or no whole greeting, within connect_timeout_ms */
+    SESSIONS_LOSS_ENDED,   /* the server closed or reset an established leg, or spoke nonsense */
+};
+
+struct sessions_loss {
+    enum sessions_loss_cause cause; /* of the first one */
+    int sys_errno;                  /* of the first one; 0 for an orderly end */
+    uint32_t backend_index;
+    uint64_t epoch;
+    uint32_t count; /* losses since the last call, this one included */
+};
+
+/* All in one later turn of the loop; may call every sessions_* function, sessions_close() included. |arg| of the config. */
+struct sessions_callbacks {
+    /* The number of legs fell to zero (each time it does, also outside a drain). May be NULL. */
+    void (*on_legs_gone)(void *arg);
+    /*
+     * Legs were lost. Routing has already been suspended: from the loss on the mode is SESSIONS_HOLD, clients that had not read
+     * a byte wait again, sessions that relay go on. The driver probes, and sets a mode anew. May be NULL.
+     */
+    void (*on_leg_lost)(void *arg, const struct sessions_loss *loss);
+};
+
+struct sessions_config {
+    uv_loop_t *loop;
+    const char *source_id;       /* copied */
+    uint32_t hold_timeout_ms;    /* 1..19,000: nobody waits longer, connecting included */
+    uint32_t hold_clients_max;   /* 1.. */
+    uint32_t sessions_max;       /* 1..: legs open at once; not above the capacity of |legs| */
+    uint32_t connect_timeout_ms; /* 1..: from connect(2) to the whole greeting */
+    const char *source_address;  /* numeric local address of legs; NULL: the system's choice */
+    struct legs *legs;           /* the caller's, must outlive |sessions|; NULL: legs are not recorded (tests) */
+    struct sessions_callbacks callbacks;
+    void *arg;
+};
+
+struct sessions_counters {
+    uint64_t sessions_total;        /* clients accepted, refused ones included */
+    uint64_t held_total;            /* clients that began to wait */
+    uint64_t released_total;        /* held clients that were given a leg */
+    uint64_t closed_idle_total;     /* drain: closed at once, because idle */
+    uint64_t closed_boundary_total; /* drain: closed when the reply was complete */
+    uint64_t killed_total;          /* closed by sessions_drain_kill() */
+    uint64_t hold_expired_total;
+    uint64_t hold_full_total; /* refused because hold_clients_max or sessions_max was reached */
+    uint64_t hold_hangup_total;
+    uint64_t refused_total; /* by SESSIONS_REFUSE */
+    uint64_t legs_opened_total;
+    uint64_t legs_lost_total;
+    uint64_t protocol_errors_total;
+    uint64_t emfile_total; /* no descriptor for a leg */
+    uint64_t nomem_total;
+    uint64_t invariant_violations_total; /* promise 1; stays 0 */
+    uint64_t bytes_to_server_total;
+    uint64_t bytes_to_client_total;
+    uint64_t hold_wait_ms_total;     /* of all waits that ended, however they ended */
+    uint64_t hold_wait_ms_longest;   /* ever */
+    uint64_t window_wait_ms_longest; /* since sessions_window_reset() */
+    uint64_t window_held_total;      /* waits that ended since sessions_window_reset() */
+    uint64_t buffered_bytes;         /* now: memory held for bytes that a peer has not taken */
+    uint64_t buffered_bytes_max;     /* ever; at most 2 x SESSIONS_BUFFER_BYTES a session */
+};
+
+enum { SESSIONS_BUFFER_BYTES = 65536 };
+
+/* A leg as sessions_each_leg() shows it; pointers are valid inside the callback only. */
+struct sessions_leg {
+    uint64_t session_id; /* counts up from 1 per source */
+    uint64_t thread_id;  /* on the server; 0 while no greeting has come */
+    char host[STREAM_HOST_LEN +
+              1]; /* our own end; the processlist's HOST is "host:port" (a name instead where the server resolves) */
+    uint16_t port;
+    char host_port[STREAM_HOST_LEN + 8]; /* "host:port", IPv6 without brackets, as MySQL writes it */
+    uint32_t backend_index;
+    uint64_t epoch;
+    const char *phase; /* "connecting", "greeting", or the tracker's word */
+    bool is_idle;      /* at a boundary: the drain would close it at once */
+    bool is_in_transaction;
+    bool is_stream;                 /* a binlog stream */
+    const char *user;               /* "" until the client has said who it is */
+    char peer[STREAM_HOST_LEN + 8]; /* the client's "host:port" */
+    uint64_t accepted_ms;           /* uv_now() when the client came */
+    uint64_t leg_ms;                /* uv_now() when the leg was opened */
+    uint64_t bytes_to_server;
+    uint64_t bytes_to_client;
+};
+
+/* Return false to stop. Must not call sessions_* functions that change anything. */
+typedef bool (*sessions_leg_fn)(void *arg, const struct sessions_leg *leg);
+
+/*
+ * sessions_new - no session yet, mode SESSIONS_HOLD with the phase "starting".
+ * Returns 0 and |*out|, the caller's until sessions_close(); or SLUICE_ERR_NOMEM, or SLUICE_ERR_CONFIG for a |source_address|
+ * that is no numeric address. Call from: the loop's thread, or before it runs; so all functions here.
+ */
+SLUICE_MUSTCHECK int sessions_new(const struct sessions_config *config, struct sessions **out);
+/*
+ * sessions_accept - a client of the listener: held, routed or refused, as the mode says. |fd| passes to |s| in every case; a
+ * client that cannot be served is told why, counted and closed. |peer| is copied. Fits struct listener_config's on_accept with
+ * |s| as arg by way of sessions_on_accept().
+ */
+void sessions_accept(struct sessions *s, int fd, const struct sockaddr *peer, socklen_t peer_len);
+/* sessions_on_accept - sessions_accept() in the shape of a listener_accept_fn; |sessions| is a struct sessions. */
+void sessions_on_accept(void *sessions, int fd, const struct sockaddr *peer, socklen_t peer_len);
+/*
+ * sessions_set_mode - from now on.
+ *
+ * HOLD    new clients wait. Clients whose leg has not yet given them a byte lose the leg and wait again; their first wait
+ *         counts on. Relaying sessions go on. Setting it again only changes the phase.
+ * ROUTE   held clients are released in order of arrival, some dozens in a turn of the loop, new ones queue behind them. Ends a
+ *         drain: sessions still open go on (an undone switch). No leg to another backend may be open: asserted, in the test
+ *         build with faults only counted (promise 1).
+ * REFUSE  new, held and connecting clients read the error; relaying sessions go on.
+ */
+void sessions_set_mode(struct sessions *s, const struct sessions_mode *mode);
+/* sessions_set_phase_text - what a client whose wait expires is told to be going on; also shown by the driver. Copied, cut. */
+void sessions_set_phase_text(struct sessions *s, const char *phase);
+/* sessions_mode_kind - the mode in force; HOLD after a lost leg. */
+enum sessions_mode_kind sessions_mode_kind(const struct sessions *s);
+
+/*
+ * sessions_drain_begin - end all relaying sessions: who is idle (a binlog stream between transactions too) now, the others
+ * when their reply has been written to the client, streams at their next boundary. The mode must not be ROUTE (asserted).
+ * on_legs_gone says when the last is gone; when none is open it comes too.
+ */
+void sessions_drain_begin(struct sessions *s);
+/* sessions_drain_kill - close all legs that are left, and their clients; counted. Returns how many. Also without a drain. */
+uint32_t sessions_drain_kill(struct sessions *s);
+
+uint32_t sessions_leg_count(const struct sessions *s);    /* connecting ones included */
+uint32_t sessions_stream_count(const struct sessions *s); /* legs that carry a binlog stream */
+uint32_t sessions_held_count(const struct sessions *s);
+/* sessions_oldest_wait_ms - how long the first in the hold has waited; 0 when nobody waits. */
+uint64_t sessions_oldest_wait_ms(const struct sessions *s);
+void sessions_each_leg(const struct sessions *s, sessions_leg_fn fn, void *arg);
+/* sessions_counters - valid until sessions_close(); other threads get a copy by value. */
+const struct sessions_counters *sessions_counters(const struct sessions *s);
+/* sessions_window_reset - a hold window begins: |window_*| start at zero. */
+void sessions_window_reset(struct sessions *s);
+
+/*
+ * sessions_close - held clients are told SLUICE_ERR_STOPPING, all sessions end; no callback of the config comes any more.
+ * |on_closed(arg)| (may be NULL) comes in a later turn of the loop, when |s| has been freed. At most once. The listener must
+ * not call sessions_accept() any more.
+ */
+void sessions_close(struct sessions *s, void (*on_closed)(void *arg), void *arg);
