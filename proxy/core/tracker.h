@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tracker.h - follows one client's conversation with its server from the bytes that pass, in any split. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "core/attr.h"
+
+struct tracker; /* opaque; one per session */
+
+enum tracker_side {
+    TRACKER_CLIENT, /* bytes that came from the client, on their way to the server */
+    TRACKER_SERVER, /* bytes that came from the server, on their way to the client */
+};
+
+/*
+ *   GREETING --greeting--> AUTH --OK--> COMMAND <--> REPLY
+ *       |                   |  |           ^  \
+ *       ERR                 |  ERR         |   dump command
+ *       v                   |  v          EOF, ERR  v
+ *     CLOSED                | CLOSED       +----- STREAM
+ *                           +--TLS, compression, or anything that cannot be followed--> OPAQUE
+ */
+enum tracker_phase {
+    TRACKER_GREETING, /* the server has not greeted yet, or not to the end */
+    TRACKER_AUTH,     /* greeted; neither accepted nor refused */
+    TRACKER_COMMAND,  /* no reply is owed; a command may be under way from the client */
+    TRACKER_REPLY,    /* busy: at least one command was begun whose reply has not ended */
+    TRACKER_STREAM,   /* a binlog dump was asked for and has not ended */
+    TRACKER_OPAQUE,   /* cannot be followed; tracker_opaque_reason() says why. Stays so */
+    TRACKER_CLOSED,   /* COM_QUIT, or the server refused the client: nothing more can be lost */
+};
+
+enum tracker_opaque {
+    TRACKER_OPAQUE_NOT,         /* it is followed */
+    TRACKER_OPAQUE_TLS,         /* TLS that is passed through */
+    TRACKER_OPAQUE_COMPRESSION, /* compressed protocol */
+    TRACKER_OPAQUE_COMMAND,     /* a command that is not known, or speaks a protocol of its own (clone) */
+    TRACKER_OPAQUE_OLD_CLIENT,  /* a client older than protocol 4.1 */
+    TRACKER_OPAQUE_LOST,        /* the server answered what was not asked, or in a form that is not known */
+};
+
+/* One transaction's identifier, as its first event on a binlog stream tells it. */
+struct tracker_gtid {
+    bool is_anonymous; /* a transaction without a GTID: nobody can tell what was delivered */
+    uint8_t uuid[16];
+    char tag[33]; /* "" when untagged; at most 32 characters of [a-z0-9_] */
+    int64_t gno;  /* 1 .. 2^63-2 */
+};
+
+/* What a client asked for by COM_BINLOG_DUMP or COM_BINLOG_DUMP_GTID. */
+struct tracker_dump_request {
+    bool is_gtid;       /* false: by file and position */
+    uint16_t flags;     /* 0x01 do not block at the end */
+    uint32_t server_id; /* the reader's */
+    char file[256];     /* binlog file it named, cut when longer; "" is none, and then a server makes its own checks */
+    uint64_t position;
+    const uint8_t *set; /* is_gtid: the set in its wire form (either encoding); valid during the call only */
+    size_t set_len;     /* bytes; 0 when !is_gtid */
+};
+
+/*
+ * What a tracker reports about binlog streams. Each is called from inside tracker_feed(), before the bytes that it tells of
+ * count as forwarded, and must not call any tracker_* function that changes the tracker. NULL: not wanted.
+ */
+struct tracker_hooks {
+    void *arg;
+    /* The server answered a dump request by its first event. */
+    void (*on_request)(void *arg, const struct tracker_dump_request *request);
+    /* A transaction's first event is about to be forwarded; from here on it is sent in part. */
+    void (*on_gtid)(void *arg, const struct tracker_gtid *gtid);
+    /* The last byte of the transaction that on_gtid told last was forwarded: it is sent whole. */
+    void (*on_whole)(void *arg);
+};
+
+struct tracker_options {
+    bool keep_tls; /* leave CLIENT_SSL in the greeting (TLS passthrough); else it is taken out */
+    bool
+        keep_compression; /* leave CLIENT_COMPRESS and CLIENT_ZSTD_COMPRESSION_ALGORITHM in it; else they are taken out */
+    struct tracker_hooks hooks;
+};
+
+enum {
+    TRACKER_USER_LEN_MAX = 255,
+    TRACKER_PEEK_LEN_MAX = 256, /* tracker_feed() leaves at most so many bytes back when it only has to see more */
+};
+
+/*
+ * tracker_new - a tracker in phase GREETING.
+ *
+ * |options|  copied; NULL is all defaults: neither TLS nor compression is let through, no hooks.
+ *
+ * Returns NULL when memory ran out. The caller owns it and ends it with tracker_del().
+ */
+SLUICE_MUSTCHECK struct tracker *tracker_new(const struct tracker_options *options);
+/* tracker_del - |t| may be NULL. */
+void tracker_del(struct tracker *t);
+
+/*
+ * tracker_feed - follow the next bytes of one direction.
+ *
+ * |from|         where the bytes come from.
+ * |bytes|, |len| the bytes in the order in which they were read, split anywhere. Edited in place: of a greeting, the
+ *                capability flags; nothing else, ever.
+ * |out_forward|  how many of them, from the front, are now to be forwarded. All, but in one case: on a binlog stream
+ *                (from TRACKER_SERVER only) an event is let through only when enough of it is there to tell what it is, and,
+ *                while the stream is parked, no event that would begin a transaction. What is left back counts as not
+ *                fed: the caller keeps it and feeds it again, in front of what it reads next.
+ *                tracker_stream_is_blocked() tells the two reasons apart: false, read on (less than
+ *                TRACKER_PEEK_LEN_MAX bytes were left back); true, stop reading until tracker_park(t, false).
+ *
+ * Returns 0, or, with |*out_forward| 0 and the conversation over:
+ *   SLUICE_ERR_PROTOCOL  what came is no MySQL greeting, handshake or command, or the client asks for TLS that it was not
+ *                        offered.
+ *   SLUICE_ERR_NOMEM     memory ran out (more commands pipelined, or a larger dump request, than fit the tracker itself).
+ */
+SLUICE_MUSTCHECK int tracker_feed(struct tracker *t, enum tracker_side from, uint8_t *bytes, size_t len,
+                                  size_t *out_forward);
+
+enum tracker_phase tracker_phase(const struct tracker *t);
+/* tracker_phase_name - "greeting", "auth", "command", "reply", "stream", "opaque", "closed". */
+const char *tracker_phase_name(enum tracker_phase phase);
+enum tracker_opaque tracker_opaque_reason(const struct tracker *t);
+/* tracker_opaque_text - what an operator is told: "TLS passes through", ...; "" for TRACKER_OPAQUE_NOT. */
+const char *tracker_opaque_text(enum tracker_opaque reason);
+
+/* tracker_reply_is_owed - the server has still to say something: greeting, result of a login or command; always when OPAQUE. */
+bool tracker_reply_is_owed(const struct tracker *t);
+
+/*
+ * tracker_is_in_transaction - by the status flags of the last OK or EOF packet. An ERR packet carries none: after it the last
+ * known state holds, and with autocommit off a transaction is assumed. Unknown when OPAQUE: false.
+ */
+bool tracker_is_in_transaction(const struct tracker *t);
+
+/*
+ * tracker_is_at_boundary - may the session be closed now, with nothing lost? COMMAND, whole packets forwarded both ways, no
+ * transaction; or CLOSED. Not seen, as no packet tells them: LOCK TABLES, GET_LOCK(), temporary tables, user variables,
+ * prepared statements. Binlog streams: tracker_stream_is_between_transactions().
+ */
+bool tracker_is_at_boundary(const struct tracker *t);
+
+/* tracker_thread_id - the server's connection id of this session; 0 until the greeting was seen whole. */
+uint32_t tracker_thread_id(const struct tracker *t);
+/* tracker_greeting_is_seen - the greeting passed whole. What form an error packet of our own has: tracker_can_inject(). */
+bool tracker_greeting_is_seen(const struct tracker *t);
+/* tracker_server_version - from the greeting, "" before. Valid until tracker_del(). */
+const char *tracker_server_version(const struct tracker *t);
+/* tracker_user - from the handshake response or the last COM_CHANGE_USER that succeeded, "" before; cut at
+ * TRACKER_USER_LEN_MAX. Valid until the next tracker_feed(). */
+const char *tracker_user(const struct tracker *t);
+/* tracker_has_quit - the client sent COM_QUIT (what was pipelined before it may still be answered). */
+bool tracker_has_quit(const struct tracker *t);
+/* tracker_status_flags - the last server status (enum packet_status), 0 before the first. */
+uint16_t tracker_status_flags(const struct tracker *t);
+/* tracker_unknown_commands - how many commands were met that the tracker does not know. */
+uint64_t tracker_unknown_commands(const struct tracker *t);
+
+/*
+ * tracker_can_inject - may a packet of our own (an error, before closing) be sent to the client now? True when the last packet
+ * to it was whole.
+ * |out_seq|              the sequence number it has to have; may be NULL.
+ * |out_wants_sqlstate|   false until the client's handshake response was seen; may be NULL.
+ */
+bool tracker_can_inject(const struct tracker *t, uint8_t *out_seq, bool *out_wants_sqlstate);
+
+/* tracker_is_stream - the client asked for a binlog dump (it stays true when the dump ends with an error). */
+bool tracker_is_stream(const struct tracker *t);
+
+/*
+ * tracker_stream_is_between_transactions - phase STREAM, whole packets forwarded both ways, and the events forwarded so far end
+ * between two transactions: before the first GTID event, or after Xid, XA_PREPARE, a transaction payload, or the Query that
+ * is COMMIT, ROLLBACK or the DDL of its GTID. Such a stream is idle for a drain, though no reply ends.
+ */
+bool tracker_stream_is_between_transactions(const struct tracker *t);
+
+/*
+ * tracker_park - on: from now on no event that begins a transaction is forwarded (the one in progress is let through to its
+ * end). Takes effect at once, in any phase; a stream that begins later is parked from birth. Off: the caller feeds what it
+ * kept again, and goes on.
+ */
+void tracker_park(struct tracker *t, bool on);
+/* tracker_stream_is_parked - parked, and between transactions: nothing that counts will be forwarded until it is unparked,
+ * whether or not the server has more. */
+bool tracker_stream_is_parked(const struct tracker *t);
+/* tracker_stream_is_blocked - parked, and the last tracker_feed() left a transaction's first event back: stop reading from the
+ * server. */
+bool tracker_stream_is_blocked(const struct tracker *t);
