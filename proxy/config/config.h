@@ -79,7 +79,8 @@ struct config_source {
 struct config_admin {
     char *socket;                 /* path of the unix socket; NULL when |listen| is used */
     struct config_address listen; /* host NULL when |socket| is used */
-    char *token;                  /* read from token-file; NULL with insecure: true */
+    char *token;                  /* read from token-file; NULL with insecure: true; never logged */
+    char *token_file;             /* for messages */
     bool insecure;
 };
 
