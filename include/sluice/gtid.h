@@ -17,6 +17,8 @@ enum {
     GTID_UUID_CHARS = 36, /* with hyphens, without NUL */
     GTID_TAG_CHARS = 32,  /* longest tag, without NUL */
 };
+enum { GTID_DESCRIBE_BYTES_MIN = 256 }; /* the smallest buffer that gtid_set_describe() takes */
+
 /* The largest number of a transaction: 2^63 - 2 (MySQL's GNO_END is 2^63 - 1 and exclusive). The smallest is 1. */
 #define GTID_NUMBER_MAX ((uint64_t)9223372036854775806u)
 
@@ -125,7 +127,8 @@ GTID_API GTID_MUSTCHECK char *gtid_set_print(const struct gtid_set *set, enum gt
 
 /*
  * gtid_set_describe - the same in at most |size| bytes, NUL included, for messages. A set that does not fit is cut
- * behind an interval and ends in "... (N more ranges, M more transactions)". |size| is at least 160. Returns the length
+ * behind an interval and ends in " ... (N more ranges, M more transactions)".
+ * |size| is at least GTID_DESCRIBE_BYTES_MIN. Returns the length
  * written. Allocates nothing.
  */
 GTID_API size_t gtid_set_describe(const struct gtid_set *set, char *buf, size_t size);
