@@ -121,7 +121,7 @@ static bool line_has_bare_bracket(const char *text, size_t line)
     if (text == NULL) return false;
     size_t len = strcspn(text, "\n");
     const char *bracket = memmem(text, len, ": [", 3);
-    return bracket != NULL && memmem(text, len, "]:", 2) != NULL;
+    return bracket != NULL && (memmem(text, len, "]:", 2) != NULL || memmem(text, len, "::", 2) != NULL);
 }
 
 static int fail_syntax(struct load *l, const yaml_parser_t *parser, const char *text)
