@@ -94,7 +94,7 @@ static void log_result(struct journal *j, int rv)
     if (rv != 0) {
         log_error("a commit to the state failed: whether it is on disk is unknown",
                   LOG_STR("error", store_error(j->store)),
-                  LOG_STR("hint", "look at the disk of state-dir; switches are refused until a later commit succeeds"));
+                  LOG_STR("hint", "look at the disk of state-dir; see `sluice status`"));
     } else if (j->is_failing) {
         log_info("commits to the state succeed again");
     }

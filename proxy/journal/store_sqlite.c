@@ -200,14 +200,15 @@ void store_abandon(struct store *s)
     sqlite3_reset(s->stmts[STORE_ROLLBACK]);
 }
 
-/* Nobody's answer depends on it, and what fails here is tried again after the next group: the log only stays longer. */
+/* Nobody's answer depends on it, and what fails here is tried again when the log has grown as much again. */
 void store_tidy(struct store *s, bool is_idle)
 {
-    if (s->log_pages < (is_idle ? LOG_PAGES_IDLE : LOG_PAGES_MAX)) return;
+    if (s->log_pages < s->log_pages_failed + (is_idle ? LOG_PAGES_IDLE : LOG_PAGES_MAX)) return;
     if (sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) == SQLITE_OK) {
-        s->log_pages = 0;
+        s->log_pages = s->log_pages_failed = 0;
         return;
     }
+    s->log_pages_failed = s->log_pages;
     remember(s, "checkpoint");
     log_warn("the state's log could not be brought home; it grows until this works", LOG_STR("error", s->error));
 }

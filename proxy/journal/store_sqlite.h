@@ -22,5 +22,6 @@ struct store {
     sqlite3 *db;
     sqlite3_stmt *stmts[STORE_STMT_COUNT]; /* prepared once, at open */
     int log_pages;                         /* in the write-ahead log since the last checkpoint */
+    int log_pages_failed;                  /* its length when a checkpoint last failed; 0 after one that did not */
     char error[256];                       /* of the last failure */
 };

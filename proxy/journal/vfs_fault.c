@@ -12,11 +12,19 @@
 #include "core/error.h"
 #include "core/text.h"
 
+/* A piece of a file that was written and not synced since. */
+struct range {
+    sqlite3_int64 at;
+    int len;
+};
+
 /* A file of the shim's: SQLite's view of it, and behind this struct the real one. */
 struct fault_file {
     sqlite3_file base;
     const char *name; /* SQLite's; NULL for a temporary file */
     sqlite3_file *real;
+    struct range *unsynced; /* kept while there is a shadow */
+    size_t unsynced_count;
 };
 
 static sqlite3_vfs shim;
@@ -76,27 +84,78 @@ static void shadow_path(char *out, size_t size, const char *name)
     snprintf(out, size, "%.255s/%.100s", shadow_dir, base == NULL ? name : base + 1);
 }
 
-/* Read through the open file: another descriptor's close would drop SQLite's locks. */
-static void shadow_copy(const char *name, sqlite3_file *real)
+static bool shadow_is_on(const struct fault_file *f)
+{
+    return shadow_dir[0] != '\0' && f->name != NULL;
+}
+
+/* Read through the open file: another descriptor's close would drop SQLite's locks. The shim's own troubles end the test. */
+static void shadow_copy(struct fault_file *f, FILE *out, sqlite3_int64 at, sqlite3_int64 end)
+{
+    char block[4096];
+    while (at < end) {
+        size_t len = end - at < (sqlite3_int64)sizeof block ? (size_t)(end - at) : sizeof block;
+        if (f->real->pMethods->xRead(f->real, block, (int)len, at) != SQLITE_OK) abort();
+        if (fseek(out, (long)at, SEEK_SET) != 0 || fwrite(block, 1, len, out) != len) abort();
+        at += (sqlite3_int64)len;
+    }
+}
+
+static sqlite3_int64 real_size(const struct fault_file *f)
+{
+    sqlite3_int64 size = 0;
+    if (f->real->pMethods->xFileSize(f->real, &size) != SQLITE_OK) abort();
+    return size;
+}
+
+/* What is there when the shim first sees a file is taken as durable. */
+static void shadow_begin(struct fault_file *f)
 {
     char path[512];
-    sqlite3_int64 size = 0;
-    if (shadow_dir[0] == '\0' || name == NULL) return;
-    shadow_path(path, sizeof path, name);
+    shadow_path(path, sizeof path, f->name);
+    if (access(path, F_OK) == 0) return;
     FILE *out = fopen(path, "wb");
-    if (out == NULL || real->pMethods->xFileSize(real, &size) != SQLITE_OK) abort();
-    char block[4096];
-    for (sqlite3_int64 at = 0; at < size; at += (sqlite3_int64)sizeof block) {
-        size_t len = size - at < (sqlite3_int64)sizeof block ? (size_t)(size - at) : sizeof block;
-        if (real->pMethods->xRead(real, block, (int)len, at) != SQLITE_OK || fwrite(block, 1, len, out) != len) abort();
-    }
+    if (out == NULL) abort();
+    shadow_copy(f, out, 0, real_size(f));
     if (fclose(out) != 0) abort();
+}
+
+static void shadow_note(struct fault_file *f, sqlite3_int64 at, int len)
+{
+    if (!shadow_is_on(f)) return;
+    struct range *grown = realloc(f->unsynced, (f->unsynced_count + 1) * sizeof *grown);
+    if (grown == NULL) abort();
+    f->unsynced = grown;
+    f->unsynced[f->unsynced_count++] = (struct range){ .at = at, .len = len };
+}
+
+/*
+ * After a failed sync the kernel takes the pages for clean: what was written before is lost unless it is written again, and the
+ * next sync says nothing of it (seen with ext4 and others).
+ */
+static void shadow_sync(struct fault_file *f, bool is_done)
+{
+    if (!shadow_is_on(f)) return;
+    if (is_done) {
+        char path[512];
+        shadow_path(path, sizeof path, f->name);
+        FILE *out = fopen(path, "r+b");
+        sqlite3_int64 size = real_size(f);
+        if (out == NULL) abort();
+        for (size_t i = 0; i < f->unsynced_count; i++) {
+            sqlite3_int64 end = f->unsynced[i].at + f->unsynced[i].len;
+            shadow_copy(f, out, f->unsynced[i].at, end < size ? end : size);
+        }
+        if (fflush(out) != 0 || ftruncate(fileno(out), size) != 0 || fclose(out) != 0) abort();
+    }
+    f->unsynced_count = 0;
 }
 
 /* ---- a file ---- */
 
 static int file_close(sqlite3_file *f)
 {
+    free(((struct fault_file *)f)->unsynced);
     return real_of(f)->pMethods->xClose(real_of(f));
 }
 
@@ -112,10 +171,12 @@ static int file_write(sqlite3_file *f, const void *data, int len, sqlite3_int64 
     if (rc != SQLITE_OK) {
         int code = errno;
         if (len > 1) real_of(f)->pMethods->xWrite(real_of(f), data, len / 2, at);
+        shadow_note((struct fault_file *)f, at, len / 2);
         errno = code;
         return rc;
     }
     rc = real_of(f)->pMethods->xWrite(real_of(f), data, len, at);
+    shadow_note((struct fault_file *)f, at, len);
     if (action == VFS_FAULT_CRASH_AFTER) crash();
     return rc;
 }
@@ -134,9 +195,10 @@ static int file_sync(sqlite3_file *f, int flags)
 {
     enum vfs_fault_action action = hit(VFS_FAULT_SYNC);
     int rc = fail_code(action, SQLITE_IOERR_FSYNC);
-    if (rc != SQLITE_OK) return rc;
-    rc = real_of(f)->pMethods->xSync(real_of(f), flags);
-    if (rc == SQLITE_OK) shadow_copy(((struct fault_file *)f)->name, real_of(f));
+    int code = errno;
+    if (rc == SQLITE_OK) rc = real_of(f)->pMethods->xSync(real_of(f), flags);
+    shadow_sync((struct fault_file *)f, rc == SQLITE_OK);
+    if (action == VFS_FAULT_EIO || action == VFS_FAULT_ENOSPC) errno = code;
     if (action == VFS_FAULT_CRASH_AFTER) crash();
     return rc;
 }
@@ -230,10 +292,10 @@ static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int fla
 {
     struct fault_file *file = (struct fault_file *)f;
     (void)vfs;
-    file->name = name;
-    file->real = (sqlite3_file *)(file + 1);
+    *file = (struct fault_file){ .name = name, .real = (sqlite3_file *)(file + 1) };
     int rc = root->xOpen(root, name, file->real, flags, out_flags);
     file->base.pMethods = file->real->pMethods == NULL ? NULL : &file_methods;
+    if (rc == SQLITE_OK && shadow_is_on(file)) shadow_begin(file);
     return rc;
 }
 

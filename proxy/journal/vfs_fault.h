@@ -41,7 +41,8 @@ uint64_t vfs_fault_count(enum vfs_fault_op op);
 /* vfs_fault_fired - how often the armed fault has struck. */
 uint64_t vfs_fault_fired(void);
 /*
- * vfs_fault_shadow - keep in |dir| what a power cut would leave: each file as it was at its last successful sync. NULL ends it.
+ * vfs_fault_shadow - keep in |dir| what a power cut would leave: of each file only what a successful sync covered; what was written
+ * before a sync that failed is lost, unless it was written again. A |dir| can be used again by a later process. NULL ends it.
  */
 void vfs_fault_shadow(const char *dir);
 /* vfs_fault_pragma - PRAGMA |name| answers |value| and does nothing, as on a storage that cannot do it. NULL ends it. */
