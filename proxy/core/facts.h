@@ -45,6 +45,8 @@ struct facts {
     uint64_t innodb_flush_log_at_trx_commit;
     char replica_skip_errors[256];               /* "OFF" when none */
     char replica_exec_mode[FACTS_TEXT_LEN + 1];  /* STRICT or IDEMPOTENT */
+    char *binlog_filters;      /* "Binlog_Do_DB=x Binlog_Ignore_DB=y", "" when none */
+    bool has_system_user;      /* the account may KILL threads of accounts that have SYSTEM_USER (8.0.16 and later) */
     char *missing_grants;    /* what Sluice's account lacks, as "GRANT …" clauses separated by ", "; "" when nothing */
     struct gtid_set *owned;     /* @@gtid_owned, read before executed */
     struct gtid_set *executed;  /* E */

@@ -49,6 +49,8 @@ uint64_t upstream_now_ms(void);
  * the end. */
 SLUICE_MUSTCHECK int connector_library_init(void);
 void connector_library_end(void);
+/* connector_thread_end - a thread that used connectors and is about to end must call it. */
+void connector_thread_end(void);
 /* connector_library_name - "MariaDB Connector/C 3.3.14" or "MySQL 9.7.0": which library was compiled and loaded. Any
  * thread. */
 const char *connector_library_name(void);

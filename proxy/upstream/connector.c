@@ -1,0 +1,616 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * All that differs between MariaDB's libmariadb and Oracle's libmysqlclient is here, in the part "two libraries".
+ *
+ * A client library's own time-outs are per read: a server that drips a byte a second is never too slow for them. So whoever
+ * waits for a socket is us: wait_for() keeps the total deadline and hears a cancel. MariaDB's library asks us by its option
+ * MARIADB_OPT_IO_WAIT, Oracle's by its non-blocking calls. A server that never lets us wait (an endless flood) is ended from
+ * another thread, by shutdown(2) on a duplicate of the descriptor: connector_cancel_fire().
+ */
+#include "upstream/connector.h"
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <mysql.h>
+#include <errmsg.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+#include "core/error.h"
+#include "core/mem.h"
+#include "upstream/rows.h"
+
+enum {
+    LIBRARY_TIMEOUT_S = 3600,           /* the library's own, which must only not be shorter than ours */
+    PACKET_BYTES_MAX = 64 * 1024 * 1024 /* a gtid_executed in many pieces is the longest answer */
+};
+
+struct connector_cancel {
+    int event;         /* readable once fired */
+    atomic_bool fired; /* never reset */
+    pthread_mutex_t lock;
+    int socket; /* a duplicate of the connection's, -1 while there is none; guarded by |lock| */
+};
+
+struct connector {
+    MYSQL mysql;
+    const struct upstream_target *target; /* inside connector_open() only */
+    char where[64];                       /* "10.0.0.1:3306" */
+    uint64_t deadline_ms;
+    struct connector_cancel *cancel; /* may be NULL */
+    int end;                         /* SLUICE_ERR_TIMEOUT or SLUICE_ERR_CANCELED once a wait was ended, else 0 */
+    bool is_adopted;                 /* the socket is known to us */
+    bool is_broken;
+};
+
+/* ---- cancel ---- */
+
+int connector_cancel_new(struct connector_cancel **out)
+{
+    struct connector_cancel *cancel = mem_calloc(1, sizeof *cancel);
+    if (cancel == NULL) return SLUICE_ERR_NOMEM;
+    cancel->socket = -1;
+    cancel->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (cancel->event < 0) {
+        mem_free(cancel);
+        return SLUICE_ERR_IO;
+    }
+    pthread_mutex_init(&cancel->lock, NULL);
+    *out = cancel;
+    return 0;
+}
+
+void connector_cancel_fire(struct connector_cancel *cancel)
+{
+    atomic_store(&cancel->fired, true);
+    ssize_t written = write(cancel->event, &(uint64_t){ 1 }, sizeof(uint64_t));
+    (void)written; /* full means readable already */
+    pthread_mutex_lock(&cancel->lock);
+    if (cancel->socket >= 0) shutdown(cancel->socket, SHUT_RDWR);
+    pthread_mutex_unlock(&cancel->lock);
+}
+
+void connector_cancel_del(struct connector_cancel *cancel)
+{
+    if (cancel == NULL) return;
+    if (cancel->socket >= 0) close(cancel->socket);
+    pthread_mutex_destroy(&cancel->lock);
+    close(cancel->event);
+    mem_free(cancel);
+}
+
+static void cancel_set_socket(struct connector_cancel *cancel, int fd)
+{
+    int copy = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    pthread_mutex_lock(&cancel->lock);
+    if (cancel->socket >= 0) close(cancel->socket);
+    cancel->socket = copy;
+    pthread_mutex_unlock(&cancel->lock);
+}
+
+/* ---- waiting ---- */
+
+/* Has the connection's time ended? Sets |c->end| then. */
+static bool is_over(struct connector *c)
+{
+    if (c->end == 0 && upstream_now_ms() >= c->deadline_ms) c->end = SLUICE_ERR_TIMEOUT;
+    if (c->end == 0 && c->cancel != NULL && atomic_load(&c->cancel->fired)) c->end = SLUICE_ERR_CANCELED;
+    return c->end != 0;
+}
+
+/* Wait for |fd| (or -1) no longer than |slice_ms|: 1 ready, 0 the slice is over, -1 the connection's time is. */
+static int wait_for(struct connector *c, int fd, short events, uint64_t slice_ms)
+{
+    uint64_t slice_end_ms = upstream_now_ms() + slice_ms;
+    while (!is_over(c)) {
+        uint64_t now_ms = upstream_now_ms();
+        uint64_t end_ms = slice_end_ms < c->deadline_ms ? slice_end_ms : c->deadline_ms;
+        if (now_ms >= slice_end_ms) return 0;
+        struct pollfd fds[] = { { .fd = fd, .events = events },
+                                { .fd = c->cancel == NULL ? -1 : c->cancel->event, .events = POLLIN } };
+        int timeout_ms = now_ms >= end_ms ? 0 : end_ms - now_ms > 60000 ? 60000 : (int)(end_ms - now_ms);
+        int ready = poll(fds, 2, timeout_ms);
+        if (ready > 0 && fds[1].revents == 0) return 1;
+    }
+    return -1;
+}
+
+/* The socket as the library made it: hand a duplicate to the cancel, and see to it that nobody can block in it. */
+static void adopt_socket(struct connector *c, int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags >= 0 && (flags & O_NONBLOCK) == 0) fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+    if (c->is_adopted) return;
+    c->is_adopted = true;
+    if (c->cancel != NULL) cancel_set_socket(c->cancel, fd);
+}
+
+/* ---- two libraries ---- */
+
+#ifdef MARIADB_PACKAGE_VERSION
+
+typedef my_bool library_bool;
+/* The connection that this thread is in a call of: the library's hook gets no argument of ours. */
+static _Thread_local struct connector *waiting;
+
+/*
+ * The library sets |mysql->host| to what it connected to, an address, before the TLS handshake, and compares the certificate with it
+ * after. What the certificate must carry is the configured name; the handshake cannot end without one wait. (Without it, verification
+ * by the address fails: never the other way round.) The string is the library's, from the C library's heap, and freed by it.
+ */
+static void put_name_to_verify(struct connector *c)
+{
+    if (c->target == NULL || c->target->tls != CONFIG_TLS_VERIFY_NAME || c->mysql.host == NULL) return;
+    if (strcmp(c->mysql.host, c->target->host) == 0) return;
+    char *name = strdup(c->target->host);
+    if (name == NULL) return;
+    free(c->mysql.host);
+    c->mysql.host = name;
+}
+
+static int library_wait(my_socket fd, my_bool is_read, int timeout)
+{
+    struct connector *c = waiting;
+    (void)timeout;
+    assert(c != NULL);
+    adopt_socket(c, fd);
+    put_name_to_verify(c);
+    int ready = wait_for(c, fd, is_read ? POLLIN : POLLOUT, UINT32_MAX);
+    if (ready <= 0) errno = ETIMEDOUT;
+    return ready;
+}
+
+static int library_fd(struct connector *c)
+{
+    return (int)mysql_get_socket(&c->mysql);
+}
+
+/*
+ * TLS and the server's RSA key. By default this library falls back to plain text when the server does not offer TLS, and then
+ * encrypts the password with whatever key the peer sends. With verify-name it refuses by itself. With verify-ca it is given a file that
+ * is no public key (the CA's own) as the server's key: where TLS is off, the login fails before the password has left.
+ */
+static void library_set_tls(struct connector *c, const struct upstream_target *t)
+{
+    library_bool enforce = t->tls != CONFIG_TLS_OFF;
+    library_bool verify = t->tls == CONFIG_TLS_VERIFY_NAME;
+    mysql_options(&c->mysql, MYSQL_OPT_SSL_ENFORCE, &enforce);
+    mysql_options(&c->mysql, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &verify);
+    if (t->tls != CONFIG_TLS_VERIFY_CA && t->tls != CONFIG_TLS_VERIFY_NAME) return;
+    mysql_options(&c->mysql, MYSQL_OPT_SSL_CA, t->tls_ca);
+    mysql_options(&c->mysql, MYSQL_SERVER_PUBLIC_KEY, t->tls_ca);
+}
+
+static void library_set_options(struct connector *c)
+{
+    size_t packet_bytes_max = PACKET_BYTES_MAX;
+    mysql_options(&c->mysql, MARIADB_OPT_IO_WAIT, (void *)library_wait);
+    mysql_options(&c->mysql, MYSQL_OPT_MAX_ALLOWED_PACKET, &packet_bytes_max);
+    /* Not: mysql_clear_password, dialog and what else hands the password over. */
+    mysql_options(&c->mysql, MARIADB_OPT_RESTRICTED_AUTH, "caching_sha2_password,mysql_native_password,client_ed25519");
+}
+
+static bool library_connect(struct connector *c, const char *ip, unsigned port)
+{
+    waiting = c;
+    MYSQL *done = mysql_real_connect(&c->mysql, ip, c->target->user, c->target->password, NULL, port, NULL, 0);
+    waiting = NULL;
+    return done != NULL;
+}
+
+static bool library_query(struct connector *c, const char *sql)
+{
+    waiting = c;
+    int failed = mysql_real_query(&c->mysql, sql, (unsigned long)strlen(sql));
+    waiting = NULL;
+    return failed == 0;
+}
+
+static MYSQL_ROW library_fetch_row(struct connector *c, MYSQL_RES *result)
+{
+    waiting = c;
+    MYSQL_ROW row = mysql_fetch_row(result);
+    waiting = NULL;
+    return row;
+}
+
+static void library_free_result(struct connector *c, MYSQL_RES *result)
+{
+    waiting = c;
+    mysql_free_result(result);
+    waiting = NULL;
+}
+
+static void library_close(struct connector *c)
+{
+    waiting = c;
+    mysql_close(&c->mysql);
+    waiting = NULL;
+}
+
+const char *connector_library_name(void)
+{
+    static const char prefix[] = "MariaDB Connector/C ";
+    static char name[sizeof prefix + 32];
+    if (name[0] == '\0') snprintf(name, sizeof name, "%s%s", prefix, mysql_get_client_info());
+    return name;
+}
+
+#else /* Oracle's */
+
+typedef bool library_bool;
+
+static int library_fd(struct connector *c)
+{
+    return (int)c->mysql.net.fd;
+}
+
+static void library_set_tls(struct connector *c, const struct upstream_target *t)
+{
+    static const unsigned modes[] = { [CONFIG_TLS_OFF] = SSL_MODE_DISABLED,
+                                      [CONFIG_TLS_INSECURE] = SSL_MODE_REQUIRED,
+                                      [CONFIG_TLS_VERIFY_CA] = SSL_MODE_VERIFY_CA,
+                                      [CONFIG_TLS_VERIFY_NAME] = SSL_MODE_VERIFY_IDENTITY };
+    unsigned mode = modes[t->tls];
+    library_bool get_key = t->tls == CONFIG_TLS_OFF; /* else the password goes through TLS and no key is needed */
+    mysql_options(&c->mysql, MYSQL_OPT_SSL_MODE, &mode);
+    mysql_options(&c->mysql, MYSQL_OPT_GET_SERVER_PUBLIC_KEY, &get_key);
+    if (t->tls == CONFIG_TLS_VERIFY_CA || t->tls == CONFIG_TLS_VERIFY_NAME) {
+        mysql_options(&c->mysql, MYSQL_OPT_SSL_CA, t->tls_ca);
+    }
+}
+
+static void library_set_options(struct connector *c)
+{
+    unsigned long packet_bytes_max = PACKET_BYTES_MAX;
+    library_bool no = false;
+    mysql_options(&c->mysql, MYSQL_OPT_MAX_ALLOWED_PACKET, &packet_bytes_max);
+    mysql_options(&c->mysql, MYSQL_ENABLE_CLEARTEXT_PLUGIN, &no);
+}
+
+/* One turn of waiting. The library does not say for what it waits: mostly to read; the rest is found by short slices. */
+static bool library_may_go_on(struct connector *c, bool is_connecting)
+{
+    int fd = library_fd(c);
+    if (fd < 0) return wait_for(c, -1, 0, 1) >= 0;
+    adopt_socket(c, fd);
+    return wait_for(c, fd, is_connecting ? POLLOUT : POLLIN, 5) >= 0;
+}
+
+static bool library_connect(struct connector *c, const char *ip, unsigned port)
+{
+    for (;;) {
+        enum net_async_status status =
+            mysql_real_connect_nonblocking(&c->mysql, ip, c->target->user, c->target->password, NULL, port, NULL, 0);
+        if (status == NET_ASYNC_COMPLETE) return true;
+        if (status != NET_ASYNC_NOT_READY) return false;
+        enum connect_stage stage = mysql_get_connect_nonblocking_stage(&c->mysql);
+        if (!library_may_go_on(c, stage <= CONNECT_STAGE_NET_WAIT_CONNECT)) return false;
+    }
+}
+
+static bool library_query(struct connector *c, const char *sql)
+{
+    for (;;) {
+        enum net_async_status status = mysql_real_query_nonblocking(&c->mysql, sql, (unsigned long)strlen(sql));
+        if (status == NET_ASYNC_COMPLETE) return true;
+        if (status != NET_ASYNC_NOT_READY || !library_may_go_on(c, false)) return false;
+    }
+}
+
+static MYSQL_ROW library_fetch_row(struct connector *c, MYSQL_RES *result)
+{
+    MYSQL_ROW row = NULL;
+    for (;;) {
+        enum net_async_status status = mysql_fetch_row_nonblocking(result, &row);
+        if (status == NET_ASYNC_COMPLETE) return row;
+        if (status != NET_ASYNC_NOT_READY || !library_may_go_on(c, false)) return NULL;
+    }
+}
+
+static void library_free_result(struct connector *c, MYSQL_RES *result)
+{
+    if (c->end != 0 || c->is_broken) shutdown(library_fd(c), SHUT_RDWR); /* what is left is not waited for */
+    while (mysql_free_result_nonblocking(result) == NET_ASYNC_NOT_READY) {
+        if (!library_may_go_on(c, false)) shutdown(library_fd(c), SHUT_RDWR);
+    }
+}
+
+static void library_close(struct connector *c)
+{
+    if ((c->end != 0 || c->is_broken) && library_fd(c) >= 0) shutdown(library_fd(c), SHUT_RDWR);
+    mysql_close(&c->mysql);
+}
+
+const char *connector_library_name(void)
+{
+    static const char prefix[] = "MySQL ";
+    static char name[sizeof prefix + 32];
+    if (name[0] == '\0') snprintf(name, sizeof name, "%s%s", prefix, mysql_get_client_info());
+    return name;
+}
+
+#endif
+
+/* ---- common ---- */
+
+int connector_library_init(void)
+{
+    if (mysql_library_init(0, NULL, NULL) != 0) return SLUICE_ERR_NOMEM;
+    (void)connector_library_name(); /* filled before other threads ask */
+    return 0;
+}
+
+void connector_library_end(void)
+{
+    mysql_library_end();
+}
+
+void connector_thread_end(void)
+{
+    mysql_thread_end();
+}
+
+/* What an error number of the server or the library means to us. */
+static int code_of(unsigned number)
+{
+    switch (number) {
+    case 1044: /* ER_DBACCESS_DENIED_ERROR */
+    case 1045: /* ER_ACCESS_DENIED_ERROR */
+    case 1130: /* ER_HOST_NOT_PRIVILEGED */
+    case 1251: /* ER_NOT_SUPPORTED_AUTH_MODE */
+    case 1698: /* ER_ACCESS_DENIED_NO_PASSWORD_ERROR */
+    case 1820: /* ER_MUST_CHANGE_PASSWORD */
+    case 1862: /* ER_MUST_CHANGE_PASSWORD_LOGIN */
+    case 3118: /* ER_ACCOUNT_HAS_BEEN_LOCKED */
+    case 3159: /* ER_SECURE_TRANSPORT_REQUIRED */
+    case 2049: /* CR_SECURE_AUTH */
+    case 2059: /* CR_AUTH_PLUGIN_CANNOT_LOAD */
+    case 2061: /* CR_AUTH_PLUGIN_ERR */ return SLUICE_ERR_ACCESS_DENIED;
+    case 2008: /* CR_OUT_OF_MEMORY */ return SLUICE_ERR_NOMEM;
+    case 2007: /* CR_VERSION_ERROR */
+    case 2012: /* CR_SERVER_HANDSHAKE_ERR */
+    case 2014: /* CR_COMMANDS_OUT_OF_SYNC */
+    case 2020: /* CR_NET_PACKET_TOO_LARGE */
+    case 2026: /* CR_SSL_CONNECTION_ERROR */
+    case 2027: /* CR_MALFORMED_PACKET */ return SLUICE_ERR_PROTOCOL;
+    case 0: return SLUICE_ERR_PROTOCOL; /* failed, and the library does not say why */
+    default: return number >= 2000 && number < 3000 ? SLUICE_ERR_UNREACHABLE : SLUICE_ERR_QUERY;
+    }
+}
+
+/* The failure that the library has just reported, or the end of our patience that made it fail. */
+static int fail(struct connector *c, const char *doing, struct upstream_error *error)
+{
+    unsigned number = mysql_errno(&c->mysql);
+    if (is_over(c)) {
+        c->is_broken = true;
+        return upstream_error_set(error, c->end, 0, "%s: %s: %s", c->where, doing,
+                                  c->end == SLUICE_ERR_TIMEOUT ? "no answer within the time allowed" : "canceled");
+    }
+    int code = code_of(number);
+    if (code != SLUICE_ERR_QUERY) c->is_broken = true;
+    return upstream_error_set(error, code, number, "%s: %s: error %u: %s", c->where, doing, number,
+                              mysql_error(&c->mysql));
+}
+
+static int check_target(const struct upstream_target *t, struct upstream_error *error)
+{
+    if (t->addr.ss_family != AF_INET && t->addr.ss_family != AF_INET6) {
+        return upstream_error_set(error, SLUICE_ERR_UNREACHABLE, 0, "%s: the name has no address yet",
+                                  t->host == NULL ? "?" : t->host);
+    }
+    if ((t->tls == CONFIG_TLS_VERIFY_CA || t->tls == CONFIG_TLS_VERIFY_NAME) && t->tls_ca == NULL) {
+        return upstream_error_set(error, SLUICE_ERR_INVALID, 0, "a CA is needed to verify a certificate");
+    }
+    if (t->tls == CONFIG_TLS_VERIFY_NAME && t->host == NULL) {
+        return upstream_error_set(error, SLUICE_ERR_INVALID, 0, "a name is needed to verify a certificate by name");
+    }
+    return 0;
+}
+
+static void set_options(struct connector *c, const struct upstream_target *t)
+{
+    unsigned timeout_s = LIBRARY_TIMEOUT_S;
+    unsigned protocol = MYSQL_PROTOCOL_TCP;
+    unsigned no = 0;
+    library_set_tls(c, t);
+    library_set_options(c);
+    mysql_options(&c->mysql, MYSQL_OPT_CONNECT_TIMEOUT, &timeout_s);
+    mysql_options(&c->mysql, MYSQL_OPT_READ_TIMEOUT, &timeout_s);
+    mysql_options(&c->mysql, MYSQL_OPT_WRITE_TIMEOUT, &timeout_s);
+    mysql_options(&c->mysql, MYSQL_OPT_PROTOCOL, &protocol);
+    mysql_options(&c->mysql, MYSQL_OPT_LOCAL_INFILE, &no); /* a server may not ask us for files */
+    mysql_options(&c->mysql, MYSQL_SET_CHARSET_NAME, "utf8mb4");
+    mysql_options4(&c->mysql, MYSQL_OPT_CONNECT_ATTR_ADD, "program_name", "sluice");
+    if (t->bind != NULL) mysql_options(&c->mysql, MYSQL_OPT_BIND, t->bind);
+}
+
+static unsigned address_of(const struct upstream_target *t, char *ip, socklen_t room)
+{
+    if (t->addr.ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&t->addr;
+        inet_ntop(AF_INET6, &in6->sin6_addr, ip, room);
+        return ntohs(in6->sin6_port);
+    }
+    const struct sockaddr_in *in = (const struct sockaddr_in *)&t->addr;
+    inet_ntop(AF_INET, &in->sin_addr, ip, room);
+    return ntohs(in->sin_port);
+}
+
+static int connect_and_check(struct connector *c, struct upstream_error *error)
+{
+    char ip[INET6_ADDRSTRLEN];
+    unsigned port = address_of(c->target, ip, sizeof ip);
+    if (is_over(c)) return fail(c, "connect", error);
+    if (!library_connect(c, ip, port)) return fail(c, "connect", error);
+    adopt_socket(c, library_fd(c));
+    if (c->target->tls != CONFIG_TLS_OFF && !connector_is_tls(c)) {
+        c->is_broken = true;
+        return upstream_error_set(error, SLUICE_ERR_PROTOCOL, 0,
+                                  "%s: the server offers no TLS, and account.tls asks for it", c->where);
+    }
+    return 0;
+}
+
+int connector_open(const struct upstream_target *target, uint64_t deadline_ms, struct connector_cancel *cancel,
+                   struct connector **out, struct upstream_error *error)
+{
+    int rv = check_target(target, error);
+    if (rv != 0) return rv;
+    struct connector *c = mem_calloc(1, sizeof *c);
+    if (c == NULL) return upstream_error_set(error, SLUICE_ERR_NOMEM, 0, "memory ran out");
+    upstream_target_text(target, c->where, sizeof c->where);
+    c->deadline_ms = deadline_ms;
+    c->cancel = cancel;
+    c->target = target;
+    if (mysql_init(&c->mysql) == NULL) {
+        mem_free(c);
+        return upstream_error_set(error, SLUICE_ERR_NOMEM, 0, "memory ran out");
+    }
+    set_options(c, target);
+    rv = connect_and_check(c, error);
+    c->target = NULL;
+    if (rv != 0) {
+        connector_close(c);
+        return rv;
+    }
+    *out = c;
+    return 0;
+}
+
+void connector_close(struct connector *c)
+{
+    if (c == NULL) return;
+    library_close(c);
+    if (c->cancel != NULL) cancel_set_socket(c->cancel, -1);
+    mem_free(c);
+}
+
+void connector_set_deadline(struct connector *c, uint64_t deadline_ms)
+{
+    c->deadline_ms = deadline_ms;
+}
+
+uint64_t connector_deadline(const struct connector *c)
+{
+    return c->deadline_ms;
+}
+
+uint64_t connector_thread_id(const struct connector *c)
+{
+    return c->mysql.thread_id;
+}
+
+const char *connector_server_version(const struct connector *c)
+{
+    return c->mysql.server_version == NULL ? "" : c->mysql.server_version;
+}
+
+int connector_is_tls(const struct connector *c)
+{
+    struct connector *mutable_c = (struct connector *)(uintptr_t)c; /* Oracle's prototype lacks const */
+    return mysql_get_ssl_cipher(&mutable_c->mysql) != NULL;
+}
+
+uint16_t connector_local_port(const struct connector *c)
+{
+    struct sockaddr_storage local;
+    socklen_t len = sizeof local;
+    struct connector *mutable_c = (struct connector *)(uintptr_t)c;
+    if (getsockname(library_fd(mutable_c), (struct sockaddr *)&local, &len) != 0) return 0;
+    if (local.ss_family == AF_INET6) return ntohs(((struct sockaddr_in6 *)&local)->sin6_port);
+    return ntohs(((struct sockaddr_in *)&local)->sin_port);
+}
+
+int connector_pause(struct connector *c, uint64_t ms, struct upstream_error *error)
+{
+    return wait_for(c, -1, 0, ms) == 0 ? 0 : fail(c, "wait", error);
+}
+
+static int read_names(MYSQL_RES *result, struct rows *rows)
+{
+    MYSQL_FIELD *fields = mysql_fetch_fields(result);
+    unsigned count = mysql_num_fields(result);
+    for (unsigned i = 0; i < count; i++) {
+        int rv = rows_set_name(rows, i, fields[i].name);
+        if (rv != 0) return rv;
+    }
+    return 0;
+}
+
+static int read_rows(struct connector *c, MYSQL_RES *result, struct rows *rows, struct upstream_error *error)
+{
+    int rv = read_names(result, rows);
+    while (rv == 0) {
+        MYSQL_ROW row = library_fetch_row(c, result);
+        if (row == NULL) break;
+        rv = is_over(c) ? c->end : rows_add(rows, row, mysql_fetch_lengths(result));
+    }
+    if (rv == 0 && mysql_errno(&c->mysql) == 0 && c->end == 0) return 0;
+    if (rv == 0 || c->end != 0) return fail(c, "result", error);
+    c->is_broken = true; /* the rest of the result is still on the wire */
+    shutdown(library_fd(c), SHUT_RDWR);
+    return upstream_error_set(error, rv, 0, "%s: result: %s", c->where,
+                              rv == SLUICE_ERR_NOMEM ? "memory ran out" : "longer than any answer may be");
+}
+
+static int read_result(struct connector *c, struct rows **out, struct upstream_error *error)
+{
+    MYSQL_RES *result = mysql_use_result(&c->mysql);
+    if (result == NULL && mysql_field_count(&c->mysql) != 0) return fail(c, "result", error);
+    struct rows *rows = rows_new(result == NULL ? 0 : mysql_num_fields(result));
+    int rv = rows == NULL ? upstream_error_set(error, SLUICE_ERR_NOMEM, 0, "memory ran out") : 0;
+    if (rv == 0 && result != NULL) rv = read_rows(c, result, rows, error);
+    if (result != NULL) library_free_result(c, result);
+    if (rv == 0 && out != NULL) {
+        *out = rows;
+    } else {
+        rows_del(rows);
+    }
+    return rv;
+}
+
+int connector_query(struct connector *c, const char *sql, struct rows **out, struct upstream_error *error)
+{
+    if (is_over(c)) return fail(c, "query", error);
+    if (c->is_broken) {
+        return upstream_error_set(error, SLUICE_ERR_UNREACHABLE, 0, "%s: the connection is lost", c->where);
+    }
+    if (!library_query(c, sql)) return fail(c, "query", error);
+    return read_result(c, out, error);
+}
+
+uint64_t connector_affected(const struct connector *c)
+{
+    struct connector *mutable_c = (struct connector *)(uintptr_t)c;
+    return mysql_affected_rows(&mutable_c->mysql);
+}
+
+char *connector_quote(const char *s)
+{
+    size_t len = strlen(s);
+    char *quoted = mem_alloc(len * 2 + 3);
+    if (quoted == NULL) return NULL;
+    char *p = quoted;
+    *p++ = '\'';
+    for (; *s != '\0'; s++) {
+        if (*s == '\'') {
+            *p++ = '\'';
+        } else if (*s == '\\') {
+            *p++ = '\\';
+        }
+        *p++ = *s;
+    }
+    *p++ = '\'';
+    *p = '\0';
+    return quoted;
+}
