@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Free TCP ports."""
+"""Free TCP ports, and paths of unix sockets."""
+import atexit
 import fcntl
 import os
 import random
+import shutil
 import socket
 import tempfile
 
@@ -33,3 +35,13 @@ def free_port():
         _reserved.append(lock)  # held as long as the process lives
         return port
     raise RuntimeError("no free port")
+
+
+def socket_path(wanted):
+    """|wanted|, or, where that is too long for the kernel (107 characters), a path in a temporary directory."""
+    wanted = str(wanted)
+    if len(wanted) <= 100:
+        return wanted
+    folder = tempfile.mkdtemp(prefix="sluice-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return os.path.join(folder, os.path.basename(wanted))

@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real MySQL server that belongs to a test: its own data directory, port and socket."""
-import os
 import pathlib
 import shutil
 import signal
 import subprocess
-import tempfile
 
 import pymysql
 import pymysql.cursors
 
-from .ports import free_port
+from .ports import free_port, socket_path
 from .wait import wait_until
 
 LIB = pathlib.Path(__file__).resolve().parent.parent
@@ -71,9 +69,7 @@ class Server:
         self.data = self.folder / "data"
         self.log = self.folder / "mysqld.log"
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.socket = str(self.folder / "s")
-        if len(self.socket) > 100:  # the kernel allows 107 characters
-            self.socket = os.path.join(tempfile.mkdtemp(prefix="sluice-"), "s")
+        self.socket = socket_path(self.folder / "s")
         self._process = None
         self._root = None
         self._restore = {}

@@ -12,7 +12,7 @@ from collections import namedtuple
 
 import yaml
 
-from .ports import free_port
+from .ports import free_port, socket_path
 from .process import descendants
 from .server import LIB, PASSWORDS
 from .wait import wait_until
@@ -61,8 +61,7 @@ class Sluice:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.processes, self.source_id, self.environment = processes, source_id, dict(environment or {})
         self.port = free_port()
-        self.socket = str(self.folder / "admin.sock")
-        assert len(self.socket) <= 107, f"too long for a unix socket: {self.socket}"
+        self.socket = socket_path(self.folder / "admin.sock")
         self.file, self.log, self.state = self.folder / "sluice.yaml", self.folder / "sluice.log", self.folder / "state"
         self.runs = 0
         self._process = None
