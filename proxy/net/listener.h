@@ -10,7 +10,7 @@
 
 struct listener;
 
-/* A client came. |fd| (non-blocking, close-on-exec) is the callee's. May call every listener_* function but listener_close()'s end. */
+/* A client came. |fd| (non-blocking, close-on-exec) is the callee's. May call every listener_* function. */
 typedef void (*listener_accept_fn)(void *arg, int fd, const struct sockaddr *peer, socklen_t peer_len);
 
 struct listener_config {

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* session.h - one client and its leg; private to sessions.c, session.c, leg.c and relay.c. */
+#pragma once
+#include <assert.h>
+#include "core/tracker.h"
+#include "net/hold.h"
+#include "net/sessions.h"
+
+/*
+ *      HELD <--> CONNECTING -> GREETING -> RELAYING -> LAST_WORDS
+ *                     ^____________|  (leg lost)          |
+ *      any of them -----------------> ENDED <-------------'
+ */
+enum session_state {
+    SESSION_NEW,        /* accepted, not yet admitted */
+    SESSION_HELD,       /* in the hold, or about to be */
+    SESSION_CONNECTING, /* connect(2) is under way */
+    SESSION_GREETING,   /* connected; the client has no byte yet */
+    SESSION_RELAYING,
+    SESSION_LAST_WORDS, /* the leg has ended; what it said last is written to the client */
+    SESSION_ENDED,      /* libuv still has its handles */
+};
+
+/* Bytes of one direction that were read and wait. Memory is there only while some do. */
+struct pipe {
+    uint8_t *data; /* SESSIONS_BUFFER_BYTES; NULL while empty */
+    size_t start;  /* [start, fed) goes to the peer */
+    size_t fed;    /* [fed, end) was left back by the tracker, or is part of a greeting */
+    size_t end;
+    bool is_eof; /* the source said its last */
+};
+
+/* A connection to a backend. Outlives its session's interest until libuv lets go. */
+struct leg {
+    struct stream stream;
+    struct sessions *owner;
+    struct session *session; /* NULL once closed */
+    struct leg *next, *prev; /* in owner->legs */
+    struct tracker *tracker;
+    uint32_t slot; /* in the legs file */
+    uint32_t backend_index;
+    uint64_t epoch;
+    uint64_t opened_ms;
+    uint64_t bytes_to_server, bytes_to_client;
+    uint16_t port;
+    char host[STREAM_HOST_LEN + 1];
+    bool is_hangup_seen;  /* its FIN was noticed while it was not read */
+    bool is_write_broken; /* it takes no more bytes; what it said last is still read */
+};
+
+struct session {
+    struct session *next, *prev; /* in owner->sessions, by arrival */
+    struct sessions *owner;
+    uint64_t id;
+    enum session_state state;
+    unsigned handles_open;
+    struct stream client;
+    uv_timer_t timer; /* the limit on CONNECTING and GREETING, and on LAST_WORDS */
+    struct hold_client wait;
+    struct leg *leg; /* CONNECTING, GREETING, RELAYING */
+    struct pipe to_server, to_client;
+    uint64_t accepted_ms;
+    bool was_held;       /* the wait has begun and has not been accounted for */
+    bool is_hangup_seen; /* the client's FIN was noticed while it was not read */
+    char peer_host[STREAM_HOST_LEN + 1];
+    uint16_t peer_port;
+};
+
+struct sessions {
+    struct sessions_config config;
+    char *source_id;
+    struct sockaddr_storage source_address;
+    socklen_t source_address_len; /* 0: none */
+    struct hold *hold;
+    uv_idle_t work; /* runs while there is something to do in the next turn */
+    enum sessions_mode_kind mode;
+    struct sessions_route route; /* ROUTE */
+    int refuse_code;             /* REFUSE */
+    char refuse_message[SESSIONS_MESSAGE_LEN + 1];
+    char phase[SESSIONS_PHASE_LEN + 1]; /* HOLD */
+    bool is_draining;
+    bool is_closing;
+    struct session *first, *last;
+    struct leg *legs;
+    uint32_t leg_count;
+    uint64_t next_id;
+    unsigned alive; /* sessions, legs and handles whose memory libuv may still touch */
+    bool is_legs_gone_due;
+    bool is_loss_due;
+    struct sessions_loss loss;
+    struct sessions_counters counters;
+    void (*on_closed)(void *arg);
+    void *closed_arg;
+    uint8_t scratch
+        [SESSIONS_BUFFER_BYTES]; /* what is read lands here; only what a peer does not take at once gets memory */
+};
+
+/* session.c */
+
+/* session_new - takes |fd|. NULL: memory or the loop refused; |fd| is still the caller's. */
+SLUICE_MUSTCHECK struct session *session_new(struct sessions *s, int fd, const struct sockaddr *peer);
+/* session_hold - wait (again). A full hold is told to the client, and the session has ended. */
+void session_hold(struct session *session);
+/* session_route - give it a leg to owner->route. May end it, hold it, or suspend routing. */
+void session_route(struct session *session);
+/* session_refuse - the client has no byte yet: an error packet in place of a greeting, and the end. */
+void session_refuse(struct session *session, int code, const char *message);
+/* session_expire - as session_refuse(), for who waited as long as hold-timeout allows. */
+void session_expire(struct session *session);
+/* session_unroute - the leg is taken away before the client had a byte; it waits again. */
+void session_unroute(struct session *session);
+/* session_end - close both sides now. |why| reaches the log. */
+void session_end(struct session *session, const char *why);
+/* session_is_idle - a drain may close it at once. */
+bool session_is_idle(const struct session *session);
+/* session_wait_ended - account for a wait that is over: the client got a byte, gave up, or was told off. */
+void session_wait_ended(struct session *session);
+/* session_leg_lost - an established leg ended without our or the client's doing; what it said last still goes to the client. */
+void session_leg_lost(struct session *session, int sys_errno);
+/* session_last_words - no leg any more: write what is left for the client, then close it. */
+void session_last_words(struct session *session);
+
+/* leg.c */
+
+/* leg_open - connect(2) begun. 0 and session->leg; SLUICE_ERR_NOMEM; SLUICE_ERR_BUSY: no descriptor left; SLUICE_ERR_UNREACHABLE
+ * and |*out_errno|. */
+SLUICE_MUSTCHECK int leg_open(struct session *session, const struct sessions_route *route, int *out_errno);
+/* leg_close - its socket is closed when this returns. */
+void leg_close(struct leg *leg);
+
+/* relay.c */
+
+/* relay_greeting - the leg can be read before the client had a byte. */
+void relay_greeting(struct session *session);
+/* relay_run - move bytes in the given directions as far as they go, within a turn's bound, and see what follows from it; may end
+ * the session. */
+void relay_run(struct session *session, bool to_client, bool to_server);
+/* relay_last_words - write what is left to the client; may end the session. */
+void relay_last_words(struct session *session);
+/* pipe_free - forget what waits. */
+void pipe_free(struct sessions *s, struct pipe *p);
+
+/* sessions.c */
+
+/* sessions_suspend - a leg was lost: no routing until the driver sets a mode anew; tell it in the next turn. */
+void sessions_suspend(struct sessions *s, enum sessions_loss_cause cause, int sys_errno,
+                      const struct sessions_route *route);
+/* sessions_work_soon - have the next turn look at holds to release and callbacks to make. */
+void sessions_work_soon(struct sessions *s);
+/* sessions_let_go - one of |alive| is gone; the last one ends sessions_close(). */
+void sessions_let_go(struct sessions *s);
