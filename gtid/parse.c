@@ -1,7 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "builder.h"
+#include "sluice/gtid_gate.h"
 #include <assert.h>
 #include <string.h>
+
+struct uuid_list {
+    uint8_t (*uuids)[GTID_UUID_BYTES];
+    size_t len;
+    size_t room;
+};
 
 /*
  * What MySQL 9.7 takes, with blanks (space, \t, \n, \v, \f, \r) between any two words:
@@ -10,7 +17,7 @@
  *     item  = uuid { ":" ( tag | range ) }        a tag holds for the ranges behind it, up to the item's end
  *     range = number [ "-" number ]               the first from 1, the second from 0; one that runs backwards is nothing
  *
- * tests/unit/gtid/accepted.h has the table that was taken from a server.
+ * tests/unit/gtid/server_table.tsv is the table that was taken from a server.
  */
 struct reader {
     const char *text;
@@ -19,6 +26,7 @@ struct reader {
     const char *reason;
     bool has_owners; /* @@gtid_owned: "#thread" behind numbers, and nothing between two items */
     struct builder builder;
+    struct uuid_list *bare; /* where UUIDs without anything behind go; NULL: they are nothing, as for the server */
     uint8_t uuid[GTID_UUID_BYTES]; /* of the item that is being read */
     char tag[GTID_TAG_CHARS + 1];  /* likewise */
 };
@@ -123,6 +131,15 @@ static int read_range(struct reader *r)
     return builder_add(&r->builder, r->uuid, r->tag, s) ? 0 : GTID_ERR_NOMEM;
 }
 
+static int keep_bare_uuid(struct reader *r)
+{
+    struct uuid_list *list = r->bare;
+    if (list == NULL) return 0;
+    if (!gtid_grow((void **)&list->uuids, &list->room, list->len, sizeof *list->uuids)) return GTID_ERR_NOMEM;
+    memcpy(list->uuids[list->len++], r->uuid, GTID_UUID_BYTES);
+    return 0;
+}
+
 static int read_item(struct reader *r)
 {
     size_t bad = 0;
@@ -134,6 +151,7 @@ static int read_item(struct reader *r)
     r->pos += taken;
     r->tag[0] = '\0';
     skip_blanks(r);
+    if (!sees(r, ':')) return keep_bare_uuid(r);
     while (sees(r, ':')) {
         r->pos++;
         skip_blanks(r);
@@ -185,4 +203,19 @@ int gtid_set_parse_owned(const char *text, size_t len, struct gtid_set **out_set
 {
     struct reader r = { .text = text, .len = len, .has_owners = true };
     return parse(&r, out_set, error);
+}
+
+int gtid_errant_parse(const char *text, size_t len, struct gtid_set **out_set, uint8_t (**out_uuids)[GTID_UUID_BYTES],
+                      size_t *out_count, struct gtid_parse_error *error)
+{
+    struct uuid_list list = { 0 };
+    struct reader r = { .text = text, .len = len, .bare = &list };
+    int rv = parse(&r, out_set, error);
+    if (rv != 0) {
+        gtid_free(list.uuids);
+        return rv;
+    }
+    *out_uuids = list.uuids;
+    *out_count = list.len;
+    return 0;
 }
