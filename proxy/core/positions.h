@@ -23,6 +23,8 @@ struct consumer_task {
     enum consumer_stage stage;
     char *detail;       /* its own words: unit, error text; "" when nothing */
     struct gtid_set *s; /* gtid-S; NULL when it cannot be told */
+    bool is_reading;    /* takes from the source, or tries to; replica: its IO thread is not off */
+    bool is_applying;   /* replica: its SQL thread runs */
     bool blocks;        /* must not be switched in this state (DM: unit Load); |detail| says why */
 };
 
