@@ -74,11 +74,6 @@ static int judge_purged(struct gate *g, enum gtid_gate_rule rule, const char *na
     struct gtid_gate_condition *c = add_condition(g, rule);
     if (c == NULL) return GTID_ERR_NOMEM;
     set_title(c, "gtid-P in %.100s", name);
-    if (rule == GTID_GATE_PURGED_IN_VALIDATOR && gtid_set_is_empty(has)) {
-        c->status = GTID_GATE_UNKNOWN;
-        set_text(c, "%.100s is empty and says nothing", name);
-        return 0;
-    }
     int rv = find_missing(c, g->in->purged, has);
     if (rv != 0) return rv;
     c->status = c->missing == NULL ? GTID_GATE_OK : GTID_GATE_FAIL;
@@ -131,8 +126,20 @@ static int judge_reader(struct gate *g, const struct gtid_gate_set *reader)
     return rv;
 }
 
+/* Until its first checkpoint a validator tells an empty set, and starts where it likes. */
+static int judge_empty_validator(struct gate *g, const struct gtid_gate_set *validator)
+{
+    struct gtid_gate_condition *c = add_condition(g, GTID_GATE_PURGED_IN_VALIDATOR);
+    if (c == NULL) return GTID_ERR_NOMEM;
+    set_title(c, "gtid-P in %.100s", validator->name);
+    set_text(c, "%.100s is empty and says nothing", validator->name);
+    c->status = GTID_GATE_UNKNOWN;
+    return 0;
+}
+
 static int judge_validator(struct gate *g, const struct gtid_gate_set *validator)
 {
+    if (gtid_set_is_empty(validator->set)) return judge_empty_validator(g, validator);
     struct gtid_set *owned = NULL;
     int rv = less_loss(g, validator->set, &owned);
     if (rv == 0)
@@ -172,22 +179,33 @@ static int judge_delivered(struct gate *g)
     return rv;
 }
 
-/* What of E is of a UUID that D does not have: with the old server dead, more than D it had cannot be told from errant. */
+/* The set whose UUIDs tell which are of the group, when the old server is dead; NULL when nothing tells. */
+static const struct gtid_set *known_of_dead(const struct gtid_gate_input *in)
+{
+    return in->delivered_rule == GTID_GATE_DELIVERED_KNOWN ? in->delivered : in->old_known;
+}
+
+/*
+ * What of E is of a UUID that the dead server is not known to have had. Of the UUIDs that it had, what it may have had beyond
+ * D cannot be told from errant transactions.
+ */
 static int find_foreign(const struct gtid_gate_input *in, struct gtid_set **out_errant)
 {
     struct gtid_set *errant = gtid_set_new();
     if (errant == NULL) return GTID_ERR_NOMEM;
-    for (size_t i = 0; i < in->executed->len; i++) {
+    int rv = 0;
+    for (size_t i = 0; rv == 0 && i < in->executed->len; i++) {
         const struct track *t = in->executed->tracks[i];
-        if (gtid_set_has_uuid(in->delivered, t->uuid)) continue;
+        if (gtid_set_has_uuid(known_of_dead(in), t->uuid)) continue;
         struct track *copy = track_copy(t);
-        if (copy == NULL || !set_push(errant, copy)) {
-            gtid_set_del(errant);
-            return GTID_ERR_NOMEM;
-        }
+        if (copy == NULL || !set_push(errant, copy)) rv = GTID_ERR_NOMEM;
     }
-    *out_errant = errant;
-    return 0;
+    if (rv == 0 && in->old_known != NULL) rv = gtid_set_remove_set(errant, in->old_known);
+    if (rv == 0)
+        *out_errant = errant;
+    else
+        gtid_set_del(errant);
+    return rv;
 }
 
 /* Takes what was accepted by name from |errant|. */
@@ -214,8 +232,9 @@ static void explain_errant(struct gtid_gate_condition *c, const struct gtid_gate
     else
         set_text_with_missing(c, "the new server has %" PRIu64 " errant transaction%s, %s%s: ", c->missing_count,
                               plural(c->missing_count),
-                              in->errant_rule == GTID_GATE_ERRANT_OLD_DEAD ? "of a UUID of which nothing was delivered"
-                                                                           : "which the old server does not have",
+                              in->errant_rule == GTID_GATE_ERRANT_OLD_DEAD
+                                  ? "of a UUID that the old server is not known to have had"
+                                  : "which the old server does not have",
                               accepted);
 }
 
@@ -223,7 +242,7 @@ static int judge_errant(struct gate *g)
 {
     const struct gtid_gate_input *in = g->in;
     if (in->errant_rule == GTID_GATE_ERRANT_SKIP) return 0;
-    if (in->errant_rule == GTID_GATE_ERRANT_OLD_DEAD && in->delivered_rule != GTID_GATE_DELIVERED_KNOWN)
+    if (in->errant_rule == GTID_GATE_ERRANT_OLD_DEAD && known_of_dead(in) == NULL)
         return judge_delivered_unknown(g, GTID_GATE_NOTHING_ERRANT, "nothing errant");
     struct gtid_gate_condition *c = add_condition(g, GTID_GATE_NOTHING_ERRANT);
     if (c == NULL) return GTID_ERR_NOMEM;

@@ -23,7 +23,11 @@ struct gtid_gate_set {
 enum gtid_gate_errant {
     GTID_GATE_ERRANT_SKIP,      /* not asked */
     GTID_GATE_ERRANT_OLD_ALIVE, /* errant = E - |old_known| */
-    GTID_GATE_ERRANT_OLD_DEAD,  /* errant = what of E - D is of a UUID that D does not have at all */
+    /*
+     * errant = what of E - D is of a UUID that D does not have at all, less |old_known|. Where D is not known, |old_known|
+     * stands for it: what the old server had when it was last asked. Where neither is: unknown, or refused as D is.
+     */
+    GTID_GATE_ERRANT_OLD_DEAD,
 };
 
 /* How D, the delivered set, is to be judged. */
@@ -38,8 +42,11 @@ enum gtid_gate_delivered {
 struct gtid_gate_input {
     const struct gtid_set *purged;   /* P of the new server, read last; not NULL */
     const struct gtid_set *executed; /* E of the new server; not NULL */
-    const uint8_t
-        *executed_uuid; /* the new server's own UUID: what it lacks of it, waiting never brings; NULL: unknown */
+    /*
+     * The new server's own UUID, or NULL. What it lacks of it waiting never brings: that fails instead of lagging, and is
+     * called rewound. Then |executed| should include what the server owns: semi-sync shows a transaction there first.
+     */
+    const uint8_t *executed_uuid;
 
     const struct gtid_gate_set *readers; /* S of each task and W: P in X, and X in E */
     size_t reader_count;
@@ -53,9 +60,8 @@ struct gtid_gate_input {
     const struct gtid_set *accepted_loss; /* L: taken from S, W, V and D before they are judged; NULL: nothing */
 
     enum gtid_gate_errant errant_rule;
-    const struct gtid_set
-        *old_known; /* executed and owned of the old server; not NULL with GTID_GATE_ERRANT_OLD_ALIVE */
-    const struct gtid_set *accepted_errant;                  /* NULL: nothing */
+    const struct gtid_set *old_known;       /* executed and owned of the old server; NULL only while it is dead */
+    const struct gtid_set *accepted_errant; /* NULL: nothing */
     const uint8_t (*accepted_errant_uuids)[GTID_UUID_BYTES]; /* whole UUIDs, all tags; NULL with a count of 0 */
     size_t accepted_errant_uuid_count;
 };
