@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -141,8 +142,11 @@ void world_close_backend(struct world *w, uint32_t backend)
     w->backends[backend] = -1;
 }
 
-static void make_nonblocking(int fd)
+/* Without Nagle's algorithm: what was put has left when the socket is reset. */
+static void make_prompt(int fd)
 {
+    static const int on = 1;
+    assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), 0);
     assert_int_equal(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK), 0);
 }
 
@@ -154,7 +158,7 @@ int client_connect(struct world *w)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
     assert_int_equal(connect(fd, (const struct sockaddr *)&in, sizeof in), 0);
-    make_nonblocking(fd);
+    make_prompt(fd);
     return fd;
 }
 
@@ -171,6 +175,7 @@ int backend_accept(struct world *w, uint32_t backend)
 {
     int fd = -1;
     WORLD_UNTIL(w, (fd = accept4(w->backends[backend], NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0);
+    make_prompt(fd);
     return fd;
 }
 
