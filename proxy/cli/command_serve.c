@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* serve and check-config: the verbs that read the whole configuration file. */
+#include <jansson.h>
+#include <stdio.h>
+#include "cli/args.h"
+#include "cli/commands.h"
+#include "cli/output.h"
+#include "config/config.h"
+#include "core/error.h"
+#include "core/mem.h"
+#include "source/serve.h"
+
+/* 0 and the file, or the exit code with the reason told. */
+static int load(const struct args *args, struct config **out)
+{
+    char *reason = NULL;
+    if (args->config == NULL)
+        return output_fail(args, CLI_EXIT_USAGE, "%s needs -c FILE; see: sluice %s --help", args->verb->name,
+                           args->verb->name);
+    int rv = config_load(args->config, out, &reason);
+    if (rv != 0) rv = output_fail(args, CLI_EXIT_USAGE, "%s", reason == NULL ? error_text(rv) : reason);
+    mem_free(reason);
+    return rv;
+}
+
+int command_serve(const struct args *args, const struct cli_hooks *hooks)
+{
+    struct config *config = NULL;
+    const struct serve_options options = { .log_format = args->log_format, .log_least = args->log_level };
+    if (hooks->serve == NULL) return output_fail(args, CLI_EXIT_FAILED, "this sluice was built without its proxy");
+    int code = load(args, &config);
+    if (code != 0) return code;
+    code = hooks->serve(config, &options);
+    config_del(config);
+    return code;
+}
+
+int command_check_config(const struct args *args, const struct cli_hooks *hooks)
+{
+    (void)hooks;
+    struct config *config = NULL;
+    if (args->reference) {
+        struct text table = TEXT_INIT;
+        config_print_reference(&table);
+        fputs(text_str(&table), stdout);
+        text_free(&table);
+        return CLI_EXIT_DONE;
+    }
+    int code = load(args, &config);
+    if (code != 0) return code;
+    if (args->json) {
+        json_t *doc = json_pack("{s:s,s:I}", "config", config->path, "sources", (json_int_t)config->source_count);
+        output_json(args, doc, CLI_EXIT_DONE);
+        json_decref(doc);
+    } else {
+        printf("%s: ok, %zu source%s\n", config->path, config->source_count, config->source_count == 1 ? "" : "s");
+    }
+    config_del(config);
+    return CLI_EXIT_DONE;
+}

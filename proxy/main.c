@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/cli.h"
+#include "source/serve.h"
+
+int main(int argc, char **argv)
+{
+#ifdef SLUICE_WITHOUT_SERVE
+    return cli_main(argc, argv, &(struct cli_hooks){ .serve = NULL });
+#else
+    return cli_main(argc, argv, &(struct cli_hooks){ .serve = serve_run });
+#endif
+}
