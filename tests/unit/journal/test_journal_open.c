@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <fcntl.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,6 +104,8 @@ static void test_second_process_is_refused_with_pid(void **state)
     pid_t pid = fork();
     if (pid == 0) {
         char byte = 'u';
+        close(up[0]);
+        close(down[1]); /* when the parent ends early, so does the child */
         world_must_open(w);
         if (write(up[1], &byte, 1) != 1 || read(down[0], &byte, 1) != 1) _exit(1);
         _exit(put_source(w, "s", "a", 1) == 0 ? 0 : 2);
@@ -182,13 +185,27 @@ static void test_log_without_its_file_is_refused(void **state)
     assert_int_equal(access(world_path(w, "state.db-wal"), F_OK), 0);
 }
 
-/* A schema from the future is refused by its number, and that version can still read it afterwards. */
+/* A newer sluice that was killed: its schema stands in the log alone. */
+static void child_is_newer(struct world *w)
+{
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open(world_path(w, "state.db"), &db), SQLITE_OK);
+    static const char sql[] =
+        "PRAGMA user_version=2; ALTER TABLE source ADD COLUMN colour TEXT NOT NULL DEFAULT 'blue'";
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+}
+
+/* A schema from the future is refused by its number; the files stay as they were, so that version can go on. */
 static void test_newer_schema_is_refused(void **state)
 {
     struct world *w = *state;
     given_state(w);
-    world_sql(w, "PRAGMA user_version=2; ALTER TABLE source ADD COLUMN colour TEXT NOT NULL DEFAULT 'blue'");
+    world_in_child(w, child_is_newer);
+    static char before[1 << 20], after[1 << 20];
+    size_t len = read_file(world_path(w, "state.db-wal"), before, sizeof before);
     must_refuse(w, SLUICE_ERR_JOURNAL, "schema 2");
+    assert_int_equal(read_file(world_path(w, "state.db-wal"), after, sizeof after), len);
+    assert_memory_equal(after, before, len);
     world_sql(w, "UPDATE source SET colour = 'green'");
 }
 
