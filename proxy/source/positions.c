@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "source/positions.h"
+#include <stdint.h>
+#include <stdio.h>
+#include "core/error.h"
+#include "core/mem.h"
+#include "core/text.h"
+
+static void sets_free(struct gtid_gate_set *sets, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        char *name = (char *)(uintptr_t)sets[i].name; /* made by add_set(); the gate's own type borrows it as const */
+        struct gtid_set *set = (struct gtid_set *)(uintptr_t)sets[i].set;
+        mem_free(name);
+        gtid_set_del(set);
+    }
+    mem_free(sets);
+}
+
+void positions_free(struct positions *p)
+{
+    sets_free(p->readers, p->reader_count);
+    sets_free(p->validators, p->validator_count);
+    *p = (struct positions){ 0 };
+}
+
+static int add_set(struct gtid_gate_set *sets, size_t *count, const char *what, const char *of,
+                   const struct gtid_set *set)
+{
+    struct text name = TEXT_INIT;
+    text_puts(&name, what);
+    if (*of != '\0') text_printf(&name, "(%s)", of);
+    char *text = text_take(&name);
+    struct gtid_set *copy = gtid_set_copy(set);
+    if (text == NULL || copy == NULL) {
+        mem_free(text);
+        gtid_set_del(copy);
+        return SLUICE_ERR_NOMEM;
+    }
+    sets[(*count)++] = (struct gtid_gate_set){ .name = text, .set = copy };
+    return 0;
+}
+
+int positions_take(struct positions *p, const struct consumer_status *status)
+{
+    int rv = SLUICE_ERR_NOMEM;
+    positions_free(p);
+    p->readers = mem_calloc(status->task_count + 1, sizeof *p->readers);
+    p->validators = mem_calloc(1, sizeof *p->validators);
+    if (p->readers == NULL || p->validators == NULL) goto err;
+    for (size_t i = 0; i < status->task_count; i++) {
+        const struct consumer_task *t = &status->tasks[i];
+        if (t->s == NULL) continue;
+        rv = add_set(p->readers, &p->reader_count, "gtid-S", t->name, t->s);
+        if (rv != 0) goto err;
+    }
+    if (status->relay.is_present && status->relay.position != NULL) {
+        rv = add_set(p->readers, &p->reader_count, "gtid-W", "", status->relay.position);
+        if (rv != 0) goto err;
+    }
+    if (status->validator.is_present && status->validator.position != NULL) {
+        rv = add_set(p->validators, &p->validator_count, "gtid-V", "", status->validator.position);
+        if (rv != 0) goto err;
+    }
+    return 0;
+err:
+    positions_free(p);
+    return rv;
+}
