@@ -58,8 +58,8 @@ static void on_run_timer(uv_timer_t *timer);
 
 static void arm_timers(struct admin *admin)
 {
-    MHD_UNSIGNED_LONG_LONG wait_ms;
-    if (MHD_get_timeout(admin->daemon, &wait_ms) == MHD_YES) {
+    MHD_UNSIGNED_LONG_LONG wait_ms = 0;
+    if (admin->is_run_due || MHD_get_timeout(admin->daemon, &wait_ms) == MHD_YES) {
         uv_timer_start(&admin->run_timer, on_run_timer, wait_ms, 0);
     } else {
         uv_timer_stop(&admin->run_timer);
@@ -79,6 +79,7 @@ static void arm_timers(struct admin *admin)
 
 static void run(struct admin *admin)
 {
+    admin->is_run_due = false;
     MHD_run(admin->daemon);
     if (admin->state == ADMIN_STATE_CLOSING) {
         for (struct admin_conn *c = admin->conns; c != NULL; c = c->next)
@@ -89,6 +90,13 @@ static void run(struct admin *admin)
         }
     }
     arm_timers(admin);
+}
+
+void admin_run_soon(struct admin *admin)
+{
+    if (admin->state == ADMIN_STATE_STOPPED) return;
+    admin->is_run_due = true;
+    uv_timer_start(&admin->run_timer, on_run_timer, 0, 0);
 }
 
 static void on_run_timer(uv_timer_t *timer)

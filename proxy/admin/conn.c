@@ -37,6 +37,7 @@ void admin_conn_resume(struct admin_conn *c)
     c->is_suspended = false;
     set_deadline(c, c->admin->limits.send_timeout_ms);
     MHD_resume_connection(c->mhd);
+    admin_run_soon(c->admin);
 }
 
 /* --- a connection comes and goes --- */
@@ -96,10 +97,11 @@ void admin_conn_on_notify(void *cls, struct MHD_Connection *mhd, void **socket_c
 {
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         *socket_context = conn_new(cls, mhd); /* NULL: its first request closes it */
-    } else if (*socket_context != NULL) {
-        conn_del(*socket_context);
-        *socket_context = NULL;
+        return;
     }
+    if (*socket_context != NULL) conn_del(*socket_context);
+    *socket_context = NULL;
+    admin_run_soon(cls); /* at its limit the daemon listens again only in its next turn */
 }
 
 void admin_conn_on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,

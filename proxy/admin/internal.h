@@ -26,6 +26,7 @@ struct admin {
     uv_timer_t run_timer;  /* the daemon has work without a descriptor being ready */
     uv_timer_t tick_timer; /* the nearest deadline of a connection, or of the close */
     unsigned handles_open;
+    bool is_run_due; /* a connection was resumed since the daemon's last turn */
     struct admin_limits limits;
     struct admin_listener listener;
     char *token; /* NULL: none is asked for */
@@ -93,6 +94,8 @@ struct admin_token {
 
 /* admin.c */
 uint64_t admin_now_ms(const struct admin *admin);
+/* admin_run_soon - the daemon gets a turn: a resumed connection does not always wake its epoll descriptor. */
+void admin_run_soon(struct admin *admin);
 
 /* conn.c: the daemon's callbacks, |cls| being the struct admin. */
 enum MHD_Result admin_conn_on_request(void *cls, struct MHD_Connection *mhd, const char *url, const char *method,
