@@ -97,7 +97,8 @@ static void line_value(struct line *l, const struct log_field *f, int quote_alwa
     }
 }
 
-static void format_time(char *out, size_t room, const char *date_format)
+/* TiDB's form of a time, without the brackets. */
+static void format_time(char *out, size_t room)
 {
     struct timespec now;
     struct tm local;
@@ -107,16 +108,17 @@ static void format_time(char *out, size_t room, const char *date_format)
     localtime_r(&now.tv_sec, &local);
     strftime(date, sizeof date, "%Y/%m/%d %H:%M:%S", &local);
     strftime(zone, sizeof zone, "%z", &local); /* +hhmm */
-    snprintf(out, room, date_format, date, now.tv_nsec / 1000000, zone, zone + 3);
+    snprintf(out, room, "%s.%03ld %.3s:%s", date, now.tv_nsec / 1000000, zone, zone + 3);
 }
 
 static void line_text(struct line *l, enum log_level level, const char *where, const char *msg,
                       const struct log_field *fields)
 {
     char time_text[80];
-    format_time(time_text, sizeof time_text, "[%s.%03ld %.3s:%s]");
+    format_time(time_text, sizeof time_text);
+    line_puts(l, "[");
     line_puts(l, time_text);
-    line_puts(l, " [");
+    line_puts(l, "] [");
     line_puts(l, level_names[level]);
     line_puts(l, "] [");
     line_puts(l, where);
@@ -137,7 +139,7 @@ static void line_json(struct line *l, enum log_level level, const char *where, c
                       const struct log_field *fields)
 {
     char time_text[80];
-    format_time(time_text, sizeof time_text, "%s.%03ld %.3s:%s");
+    format_time(time_text, sizeof time_text);
     line_puts(l, "{\"time\":");
     line_quote(l, time_text);
     line_puts(l, ",\"level\":");

@@ -22,12 +22,12 @@ struct log_field {
 #define LOG_U64(k, v) ((struct log_field){ .key = (k), .type = LOG_VALUE_U64, .value = { .u64 = (uint64_t)(v) } })
 #define LOG_AT(level, msg, ...)                                                                                        \
     log_write((level), __FILE__, __LINE__, (msg),                                                                      \
-              (const struct log_field[]){ __VA_ARGS__ __VA_OPT__(, ) { .key = NULL } })
+              (const struct log_field[]){ __VA_ARGS__ __VA_OPT__(, ){ .key = NULL } })
 
 /* log_debug("what happened", LOG_STR("source", id), LOG_U64("waited_ms", n)): never a password, never a packet's payload. */
 #define log_debug(msg, ...) LOG_AT(LOG_LEVEL_DEBUG, msg, __VA_ARGS__)
-#define log_info(msg, ...) LOG_AT(LOG_LEVEL_INFO, msg, __VA_ARGS__)
-#define log_warn(msg, ...) LOG_AT(LOG_LEVEL_WARN, msg, __VA_ARGS__)
+#define log_info(msg, ...)  LOG_AT(LOG_LEVEL_INFO, msg, __VA_ARGS__)
+#define log_warn(msg, ...)  LOG_AT(LOG_LEVEL_WARN, msg, __VA_ARGS__)
 #define log_error(msg, ...) LOG_AT(LOG_LEVEL_ERROR, msg, __VA_ARGS__)
 
 /* log_setup - set format and the least level that is written. Call from: main, before any other thread starts. */

@@ -67,7 +67,8 @@ void mailbox_post(struct mailbox *m, mail_fn fn, void *arg)
 
 void mailbox_close(struct mailbox *m, void (*on_closed)(void *arg), void *arg)
 {
-    while (m->first != NULL) on_async(&m->async);
+    while (m->first != NULL)
+        on_async(&m->async);
     m->on_closed = on_closed;
     m->closed_arg = arg;
     uv_close((uv_handle_t *)&m->async, on_close);
