@@ -168,13 +168,18 @@ static size_t keep_body(char *data, size_t size, size_t count, void *arg)
     return body->status == 0 ? len : 0;
 }
 
-static int fail_transfer(const struct client *c, CURLcode result, struct text *error)
+static int fail_transfer(const struct client *c, CURL *easy, CURLcode result, struct text *error)
 {
     struct text where = TEXT_INIT;
     bool is_nobody = result == CURLE_COULDNT_CONNECT || result == CURLE_COULDNT_RESOLVE_HOST;
+    long os_errno = 0;
+    (void)curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &os_errno);
     endpoint_print(&c->endpoint, &where);
     const char *why = c->curl_error[0] != '\0' ? c->curl_error : curl_easy_strerror(result);
-    if (is_nobody)
+    if (is_nobody && os_errno != 0) why = strerror((int)os_errno);
+    if (is_nobody && os_errno == EACCES)
+        text_printf(error, "no access to the daemon at %s: %s; be the user that runs it", text_str(&where), why);
+    else if (is_nobody)
         text_printf(error, "no daemon at %s: %s; start it with: sluice serve -c FILE", text_str(&where), why);
     else
         text_printf(error, "the daemon at %s did not answer: %s; see its log", text_str(&where), why);
@@ -208,7 +213,7 @@ int client_call(struct client *c, const char *path, const json_t *body, json_t *
     if (rv == 0 && curl_easy_setopt(t.easy, CURLOPT_TIMEOUT_MS, (long)CALL_TIMEOUT_MS) != CURLE_OK)
         rv = SLUICE_ERR_INVALID;
     if (rv == 0) rv = transfer_run(c, &t, &result);
-    if (rv == 0 && result != CURLE_OK) rv = fail_transfer(c, result, error);
+    if (rv == 0 && result != CURLE_OK) rv = fail_transfer(c, t.easy, result, error);
     if (rv == 0) (void)curl_easy_getinfo(t.easy, CURLINFO_RESPONSE_CODE, &status);
     if (rv == 0) rv = parse_answer(c, &answer, status, out_doc, error);
     if (rv == 0) *out_status = status;

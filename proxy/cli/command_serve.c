@@ -27,10 +27,12 @@ int command_serve(const struct args *args, const struct cli_hooks *hooks)
 {
     struct config *config = NULL;
     const struct serve_options options = { .log_format = args->log_format, .log_least = args->log_level };
-    if (hooks->serve == NULL) return output_fail(args, CLI_EXIT_FAILED, "this sluice was built without its proxy");
     int code = load(args, &config);
     if (code != 0) return code;
-    code = hooks->serve(config, &options);
+    if (hooks->serve == NULL)
+        code = output_fail(args, CLI_EXIT_FAILED, "this sluice was built without its proxy");
+    else
+        code = hooks->serve(config, &options);
     config_del(config);
     return code;
 }

@@ -28,23 +28,23 @@ static void print_doc(const struct args *args, const json_t *doc)
 
 int output_fail(const struct args *args, int code, const char *fmt, ...)
 {
-    struct text reason = TEXT_INIT;
-    char buf[2048];
     va_list list;
+    char *reason = NULL;
     va_start(list, fmt);
-    vsnprintf(buf, sizeof buf, fmt, list);
+    int len = vasprintf(&reason, fmt, list);
     va_end(list);
-    text_puts(&reason, buf);
+    const char *msg = len < 0 ? "memory ran out" : reason;
     if (args->json || args->json_lines) {
-        json_t *doc = json_pack("{s:b,s:s,s:i}", "result", 0, "msg", text_str(&reason), "code", code);
+        json_t *doc = json_pack("{s:b,s:s,s:i}", "result", 0, "msg", msg, "code", code);
         print_doc(args, doc);
         json_decref(doc);
     } else {
+        (void)fflush(stdout); /* so that the reason comes after what led to it */
         fputs("sluice: ", stderr);
-        print_clean(stderr, text_str(&reason));
+        print_clean(stderr, msg);
         fputs("\n", stderr);
     }
-    text_free(&reason);
+    if (len >= 0) free(reason);
     return code;
 }
 

@@ -150,11 +150,10 @@ void render_end(const json_t *outcome, int code)
     output_text("switch %s of %s to %s: %s\n", field_str(outcome, "number", "?"), field_str(outcome, "source-id", "?"),
                 field_str(outcome, "to", "?"), words[code]);
     if (json_object_get(outcome, "hold-ms") == NULL || field_int(outcome, "hold-ms") <= 0) return;
-    output_text("clients: held %s, the longest %s ms; sessions closed: idle %s, at a boundary %s, killed %s; hold "
-                "window %s ms\n",
-                field_str(outcome, "held", "0"), field_str(outcome, "longest-wait-ms", "0"),
-                field_str(outcome, "closed-idle", "0"), field_str(outcome, "closed-boundary", "0"),
-                field_str(outcome, "killed", "0"), field_str(outcome, "hold-ms", "0"));
+    output_text("clients: held %lld, the longest %lld ms; sessions closed: idle %lld, at a boundary %lld, killed %lld; "
+                "hold window %lld ms\n",
+                field_int(outcome, "held"), field_int(outcome, "longest-wait-ms"), field_int(outcome, "closed-idle"),
+                field_int(outcome, "closed-boundary"), field_int(outcome, "killed"), field_int(outcome, "hold-ms"));
 }
 
 static void add_time(struct table *t, json_int_t unix_ms)
