@@ -67,9 +67,10 @@ enum reply_step {
 
 struct reply {
     enum reply_step step;
-    bool is_begun;    /* the server has begun to answer the front command */
-    uint64_t left;    /* definitions still to come in this step */
-    uint16_t columns; /* of a prepared statement: definitions that follow those of the parameters */
+    bool is_begun;     /* the server has begun to answer the front command */
+    bool is_described; /* of a prepared statement: definitions follow */
+    uint64_t left;     /* definitions still to come in this step */
+    uint16_t columns;  /* of a prepared statement: definitions that follow those of the parameters */
 };
 
 /* Commands whose replies are owed, in order: their first bytes. */

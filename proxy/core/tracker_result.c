@@ -101,23 +101,24 @@ static void infile_begin(struct tracker *t)
     go(t, STEP_FIRST, 0);
 }
 
+/*
+ * The number of columns, and behind it, for clients that can do without definitions, whether they follow. (MySQL's manual puts
+ * that byte in front; MySQL 9.7 and MariaDB send it behind.)
+ */
 static void result_columns(struct tracker *t)
 {
     const struct frame *f = server(t);
-    bool has_flag = (t->capabilities & PACKET_CLIENT_OPTIONAL_RESULTSET_METADATA) != 0;
-    size_t at = has_flag ? 1 : 0, used = 0;
+    bool has_flag = (t->capabilities & PACKET_CLIENT_OPTIONAL_RESULTSET_METADATA) != 0 ||
+                    (t->mariadb_capabilities & PACKET_MARIADB_CACHE_METADATA) != 0;
     uint64_t count = 0;
-    if (packet_read_lenenc(f->lead + at, f->lead_len - at, &count, &used) != 0 || count == 0) {
+    size_t used = 0;
+    if (packet_read_lenenc(f->lead, f->lead_len, &count, &used) != 0 || count == 0) {
         lose(t);
-        return;
-    }
-    bool is_described = !has_flag || f->lead[0] != 0;
-    if ((t->mariadb_capabilities & PACKET_MARIADB_CACHE_METADATA) != 0 && f->lead_len > at + used)
-        is_described = f->lead[at + used] != 0;
-    if (is_described)
+    } else if (!has_flag || f->lead_len <= used || f->lead[used] != 0) {
         go(t, STEP_COLUMNS, count);
-    else
+    } else {
         go(t, has_eof(t) ? STEP_COLUMNS_END : STEP_ROWS, 0);
+    }
 }
 
 static void result_first(struct tracker *t)
@@ -134,6 +135,25 @@ static void result_first(struct tracker *t)
     }
 }
 
+/* Definitions of a prepared statement's parameters or columns begin. Without definitions the EOFs behind them still come. */
+static void prepare_go(struct tracker *t, enum reply_step step, uint16_t count)
+{
+    if (t->reply.is_described)
+        go(t, step, count);
+    else if (has_eof(t))
+        go(t, step == STEP_PARAMS ? STEP_PARAMS_END : STEP_COLUMNS_END, 0);
+    else
+        reply_end(t);
+}
+
+static void params_end(struct tracker *t)
+{
+    if (t->reply.columns > 0)
+        prepare_go(t, STEP_COLUMNS, t->reply.columns);
+    else
+        reply_end(t);
+}
+
 static void prepare_first(struct tracker *t)
 {
     const struct frame *f = server(t);
@@ -143,23 +163,13 @@ static void prepare_first(struct tracker *t)
     }
     /* Status 1, statement id 4, columns 2, parameters 2, filler 1, warnings 2, and whether definitions follow 1. */
     bool has_flag = (t->capabilities & PACKET_CLIENT_OPTIONAL_RESULTSET_METADATA) != 0 && f->lead_len >= 13;
-    bool is_described = !has_flag || f->lead[12] != 0;
-    uint16_t columns = packet_u16(f->lead + 5), params = packet_u16(f->lead + 7);
-    t->reply.columns = is_described ? columns : 0;
-    if (!is_described || (columns == 0 && params == 0))
-        reply_end(t);
-    else if (params > 0)
-        go(t, STEP_PARAMS, params);
+    uint16_t params = packet_u16(f->lead + 7);
+    t->reply.is_described = !has_flag || f->lead[12] != 0;
+    t->reply.columns = packet_u16(f->lead + 5);
+    if (params > 0)
+        prepare_go(t, STEP_PARAMS, params);
     else
-        go(t, STEP_COLUMNS, columns);
-}
-
-static void params_end(struct tracker *t)
-{
-    if (t->reply.columns > 0)
-        go(t, STEP_COLUMNS, t->reply.columns);
-    else
-        reply_end(t);
+        params_end(t);
 }
 
 static void columns_end(struct tracker *t, enum reply_kind kind)
