@@ -17,6 +17,7 @@ struct uuid_list {
  *     item  = uuid { ":" ( tag | range ) }        a tag holds for the ranges behind it, up to the item's end
  *     range = number [ "-" number ]               the first from 1, the second from 0; one that runs backwards is nothing
  *
+ * One text that 9.7.4 takes is refused: inside a tag it reads any byte from 0x80 on as 0xff, so that different tags become one.
  * tests/unit/gtid/server_table.tsv is the table that was taken from a server.
  */
 struct reader {
