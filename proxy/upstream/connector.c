@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <mysql.h>
 #include <errmsg.h>
 #include <netinet/in.h>
@@ -33,6 +34,8 @@ enum {
     PACKET_BYTES_MAX = 64 * 1024 * 1024 /* a gtid_executed in many pieces is the longest answer */
 };
 
+static const char no_tls_text[] = "the server offers no TLS, and account.tls asks for it";
+
 struct connector_cancel {
     int event;         /* readable once fired */
     atomic_bool fired; /* never reset */
@@ -46,9 +49,14 @@ struct connector {
     char where[64];                       /* "10.0.0.1:3306" */
     uint64_t deadline_ms;
     struct connector_cancel *cancel; /* may be NULL */
-    int end;                         /* SLUICE_ERR_TIMEOUT or SLUICE_ERR_CANCELED once a wait was ended, else 0 */
+    int end;                         /* why we ended it: SLUICE_ERR_TIMEOUT, _CANCELED, _PROTOCOL (no TLS); else 0 */
     bool is_adopted;                 /* the socket is known to us */
     bool is_broken;
+#ifdef MARIADB_PACKAGE_VERSION
+    bool is_greeted; /* the greeting's capabilities were read; see check_greeting() */
+    size_t greeting_len;
+    unsigned char greeting[256];
+#endif
 };
 
 /* ---- cancel ---- */
@@ -143,8 +151,8 @@ static _Thread_local struct connector *waiting;
 
 /*
  * The library sets |mysql->host| to what it connected to, an address, before the TLS handshake, and compares the certificate with it
- * after. What the certificate must carry is the configured name; the handshake cannot end without one wait. (Without it, verification
- * by the address fails: never the other way round.) The string is the library's, from the C library's heap, and freed by it.
+ * after. What the certificate must carry is the configured name. (Should it not have been put in place, verification by the address
+ * fails: never the other way round.) The string is the library's, from the C library's heap, and freed by it.
  */
 static void put_name_to_verify(struct connector *c)
 {
@@ -174,9 +182,64 @@ static int library_fd(struct connector *c)
 }
 
 /*
- * TLS and the server's RSA key. By default this library falls back to plain text when the server does not offer TLS, and then
- * encrypts the password with whatever key the peer sends. With verify-name it refuses by itself. With verify-ca it is given a file that
- * is no public key (the CA's own) as the server's key: where TLS is off, the login fails before the password has left.
+ * Left to itself the library falls back to plain text, and hands the password to whatever RSA key it is given, where the greeting does
+ * not offer TLS. So the greeting's capabilities are read before the library reads them (Protocol::HandshakeV10: header, 10,
+ * version, NUL, thread id, 8 bytes, NUL, flags).
+ */
+static void check_greeting(struct connector *c, const unsigned char *bytes, size_t len)
+{
+    enum { HEADER = 4, BETWEEN = 1 + 4 + 8 + 1, CLIENT_SSL_HIGH_BYTE = 0x08 };
+    if (c->target == NULL || c->target->tls == CONFIG_TLS_OFF || c->is_greeted) return;
+    size_t room = sizeof c->greeting - c->greeting_len;
+    if (len > room) len = room;
+    memcpy(c->greeting + c->greeting_len, bytes, len);
+    c->greeting_len += len;
+    if (c->greeting_len <= HEADER + 1) return;
+    if (c->greeting[HEADER] == 0xff) { /* an error packet: nothing will be sent to it */
+        c->is_greeted = true;
+        return;
+    }
+    const unsigned char *end = memchr(c->greeting + HEADER + 1, '\0', c->greeting_len - HEADER - 1);
+    size_t flags = end == NULL ? 0 : (size_t)(end - c->greeting) + BETWEEN;
+    bool is_full = c->greeting_len == sizeof c->greeting;
+    if (!is_full && (end == NULL || c->greeting_len < flags + 2)) return;
+    c->is_greeted = true;
+    bool offers_tls =
+        end != NULL && c->greeting_len >= flags + 2 && (c->greeting[flags + 1] & CLIENT_SSL_HIGH_BYTE) != 0;
+    if (!offers_tls && c->end == 0) c->end = SLUICE_ERR_PROTOCOL;
+}
+
+/*
+ * After every read and write of the library. It makes the socket blocking again once connected, and its TLS handshake then blocks
+ * without asking library_wait(): so non-blocking mode is restored as soon as the greeting has been read. A server that sends
+ * without pause never makes the library wait: its time ends here.
+ */
+static void library_has_moved(int is_write, MYSQL *mysql, const unsigned char *bytes, size_t len)
+{
+    struct connector *c = waiting;
+    (void)mysql;
+    if (c == NULL || library_fd(c) < 0) return;
+    adopt_socket(c, library_fd(c));
+    put_name_to_verify(c);
+    if (!is_write && len <= SSIZE_MAX) check_greeting(c, bytes, len); /* a failed read has length -1 */
+    if (is_over(c)) shutdown(library_fd(c), SHUT_RDWR);
+}
+
+/* Exported by the library, declared in a header of its own that a program cannot include. */
+int STDCALL ma_pvio_register_callback(my_bool is_new, void (*callback)(int, MYSQL *, const unsigned char *, size_t));
+
+/* Once in a process: the library forgets to move its list's head when a callback is taken out. */
+static int library_init(void)
+{
+    static bool is_done;
+    if (is_done) return 0;
+    is_done = true;
+    return ma_pvio_register_callback(1, library_has_moved);
+}
+
+/*
+ * TLS and the server's RSA key. This library asks for the key whenever there is no TLS (its option for a key file is of no use: it
+ * does not read the file, and leaks its name); where TLS is asked for, library_has_moved() sees to it that there is TLS.
  */
 static void library_set_tls(struct connector *c, const struct upstream_target *t)
 {
@@ -186,7 +249,6 @@ static void library_set_tls(struct connector *c, const struct upstream_target *t
     mysql_options(&c->mysql, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &verify);
     if (t->tls != CONFIG_TLS_VERIFY_CA && t->tls != CONFIG_TLS_VERIFY_NAME) return;
     mysql_options(&c->mysql, MYSQL_OPT_SSL_CA, t->tls_ca);
-    mysql_options(&c->mysql, MYSQL_SERVER_PUBLIC_KEY, t->tls_ca);
 }
 
 static void library_set_options(struct connector *c)
@@ -247,6 +309,11 @@ const char *connector_library_name(void)
 #else /* Oracle's */
 
 typedef bool library_bool;
+
+static int library_init(void)
+{
+    return 0;
+}
 
 static int library_fd(struct connector *c)
 {
@@ -345,6 +412,10 @@ const char *connector_library_name(void)
 int connector_library_init(void)
 {
     if (mysql_library_init(0, NULL, NULL) != 0) return SLUICE_ERR_NOMEM;
+    if (library_init() != 0) {
+        mysql_library_end();
+        return SLUICE_ERR_NOMEM;
+    }
     (void)connector_library_name(); /* filled before other threads ask */
     return 0;
 }
@@ -387,14 +458,19 @@ static int code_of(unsigned number)
     }
 }
 
+static const char *end_text(int end)
+{
+    if (end == SLUICE_ERR_TIMEOUT) return "no answer within the time allowed";
+    return end == SLUICE_ERR_CANCELED ? "canceled" : no_tls_text;
+}
+
 /* The failure that the library has just reported, or the end of our patience that made it fail. */
 static int fail(struct connector *c, const char *doing, struct upstream_error *error)
 {
     unsigned number = mysql_errno(&c->mysql);
     if (is_over(c)) {
         c->is_broken = true;
-        return upstream_error_set(error, c->end, 0, "%s: %s: %s", c->where, doing,
-                                  c->end == SLUICE_ERR_TIMEOUT ? "no answer within the time allowed" : "canceled");
+        return upstream_error_set(error, c->end, 0, "%s: %s: %s", c->where, doing, end_text(c->end));
     }
     int code = code_of(number);
     if (code != SLUICE_ERR_QUERY) c->is_broken = true;
@@ -455,8 +531,7 @@ static int connect_and_check(struct connector *c, struct upstream_error *error)
     adopt_socket(c, library_fd(c));
     if (c->target->tls != CONFIG_TLS_OFF && !connector_is_tls(c)) {
         c->is_broken = true;
-        return upstream_error_set(error, SLUICE_ERR_PROTOCOL, 0,
-                                  "%s: the server offers no TLS, and account.tls asks for it", c->where);
+        return upstream_error_set(error, SLUICE_ERR_PROTOCOL, 0, "%s: %s", c->where, no_tls_text);
     }
     return 0;
 }
