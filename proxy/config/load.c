@@ -245,7 +245,7 @@ static int read_scalar(struct load *l, const struct value *v)
     case SCHEMA_MAP:
     case SCHEMA_LIST: break;
     }
-    assert(!"not a scalar");
+    assert(0 && "not a scalar");
     return SLUICE_ERR_INVALID;
 }
 

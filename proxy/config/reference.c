@@ -23,7 +23,7 @@ static const char *unit_of(const struct schema_row *row)
     case SCHEMA_MAP:
     case SCHEMA_LIST: break;
     }
-    assert(!"a map has no unit");
+    assert(0 && "a map has no unit");
     return "";
 }
 
