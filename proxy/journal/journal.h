@@ -1,23 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * journal.h - the state on disk: what a restart must know. Commits are asynchronous and on disk before they are
- * answered.
+ * journal.h - the state on disk: what a restart must know. Commits are asynchronous, and on disk before they are answered.
  *
  *     struct journal_txn txn = JOURNAL_TXN_INIT;
  *     journal_txn_source_put(&txn, &source);      the new active backend and epoch …
  *     journal_txn_switch_put(&txn, &change);      … and the switch's phase "flipped", both or neither
  *     journal_commit(journal, &txn, &loop->mailbox, on_flip_durable, cutover);
  *
- * One thread owns the storage. Requests are executed in the order in which they were submitted (those of one thread in
- * its order, those of several in the order of arrival), and each is answered once, in that order, on the submitter's
- * loop.
+ * One thread owns the storage, and while it does no other process can open state.db, not even to look: journal_history() is
+ * for that. Requests are executed in the order in which they were submitted (those of one thread in its order, those of
+ * several in the order of arrival), and each is answered once, in that order, on the submitter's loop.
  *
  * What an answer says (promise 3):
  *   0                     it is on disk: written and fsync'ed.
- *   SLUICE_ERR_JOURNAL    UNKNOWN. The storage failed; it may be there after a crash, or not. Reading it back settles
- * nothing, neither by a query nor otherwise. Only a LATER commit that says what is to hold (for a flip: the old backend
- * with an epoch newer than the one tried) and that was answered 0 does. any other error       certain: nothing of it
- * was written. Each is named at the call that causes it.
+ *   SLUICE_ERR_JOURNAL    UNKNOWN. The storage failed; it may be there after a crash, or not. Reading it back settles nothing.
+ *                         Only a LATER commit that says what is to hold (for a flip: the old backend with an epoch newer
+ *                         than the one tried) and that was answered 0 does.
+ *   any other error       certain: nothing of it was written. Each is named at the call that causes it.
  */
 #pragma once
 #include <stdbool.h>
@@ -31,7 +30,7 @@ struct mailbox; /* base/mailbox.h */
 
 enum {
     JOURNAL_HISTORY_MAX = 1000, /* switches in one answer of journal_history() */
-    JOURNAL_QUEUE_MAX = 65536,  /* requests that wait; one more is answered SLUICE_ERR_BUSY */
+    JOURNAL_QUEUE_MAX = 65536,  /* requests that wait; one more is answered SLUICE_ERR_BUSY, out of its turn */
 };
 
 /* What was on disk when the journal was opened; all of it is durable. The caller's, until journal_state_free(). */
@@ -58,8 +57,9 @@ struct journal_txn {
  * 0 (also 0 unless |status| is 0).
  */
 typedef void (*journal_commit_fn)(void *arg, int status, uint64_t number);
-/* What a query found: once, on the loop of the mailbox. |list| is valid during the call; record_switch_copy() what is
- * to stay. */
+/*
+ * What a query found: once, on the loop of the mailbox. |list| is valid during the call; record_switch_copy() what is to stay.
+ */
 typedef void (*journal_history_fn)(void *arg, int status, const struct record_switch *list, size_t count);
 
 /*
@@ -67,23 +67,22 @@ typedef void (*journal_history_fn)(void *arg, int status, const struct record_sw
  *
  * |state_dir|   made with mode 0700 when missing; its parent must exist.
  * |out_state|   what was found.
- * |out_error|   on failure: what is wrong with which file, and what to do (the caller's, mem_free(); NULL when even
- * that ran out of memory). Untouched on success.
+ * |out_error|   on failure: what is wrong with which file, and what to do (the caller's, mem_free(); NULL when even that ran
+ *               out of memory). Untouched on success.
  *
  * Returns 0, or, with nothing changed that was there before:
  *   SLUICE_ERR_BUSY     another process has this state-dir (its pid is in the text).
  *   SLUICE_ERR_IO       missing, read-only, full, of the wrong owner, or the disk fails.
- *   SLUICE_ERR_JOURNAL  the file is damaged, none of ours, or of a newer schema, or the storage cannot promise
- * durability (journal_mode is not WAL or synchronous is not FULL when read back). Never recreated by itself.
+ *   SLUICE_ERR_JOURNAL  the file is damaged, none of ours, or of a newer schema, or the storage cannot promise durability
+ *                       (journal_mode is not WAL or synchronous is not FULL when read back). Never recreated by itself.
  *   SLUICE_ERR_NOMEM    memory or threads ran out.
  * Call from: main, before signals matter; blocks on the disk.
  */
 SLUICE_MUSTCHECK int journal_open(const char *state_dir, struct journal **out_journal, struct journal_state *out_state,
                                   char **out_error);
 /*
- * journal_close - execute what is queued, post the answers, end the thread, let go of the state-dir. Blocks on the
- * disk. Call from: any thread but the journal's, once nobody submits any more; while the mailboxes that are to be
- * answered are open.
+ * journal_close - execute what is queued, post the answers, end the thread, let go of the state-dir. Blocks on the disk.
+ * Call from: any thread but the journal's, once nobody submits any more, and while the mailboxes to be answered are open.
  */
 void journal_close(struct journal *journal);
 
@@ -96,18 +95,19 @@ const struct record_pin *journal_state_pin(const struct journal_state *state, co
 const struct record_switch *journal_state_open_switch(const struct journal_state *state, const char *source_id);
 
 /*
- * journal_txn_* - add a change; |r| is copied, deeply. A put that runs out of memory is remembered in |txn|, and the
- * commit is answered SLUICE_ERR_NOMEM with nothing written. Changes take effect in the order in which they were added.
- * Any thread.
+ * journal_txn_* - add a change; |r| is copied, deeply. A put that runs out of memory is remembered in |txn|, and the commit
+ * is answered SLUICE_ERR_NOMEM with nothing written. Changes take effect in the order in which they were added. Any thread.
  *
- * journal_txn_source_put     the whole record. Makes the commit end in SLUICE_ERR_INVALID where it would lower the
- * epoch, or name another active backend without raising it, or take a known active backend back (has_record false).
+ * journal_txn_source_put     the whole record. The commit ends in SLUICE_ERR_INVALID where it would lower the epoch, name
+ *                            another active backend without raising it, or forget a known one (has_record false).
  * journal_txn_pin_put        the whole pin.
  * journal_txn_pin_remove     forget it; none there is no error.
- * journal_txn_switch_begin   a new switch, RECORD_SWITCH_OPEN; |r->number| is ignored, the answer brings it. At most
- * one in a txn. SLUICE_ERR_BUSY when the source has an open one. journal_txn_switch_put     the whole record of switch
- * |r->number|. SLUICE_ERR_NOT_FOUND when there is none of this number and source, SLUICE_ERR_INVALID where it would
- * open an ended one again.
+ * journal_txn_switch_begin   a new switch, RECORD_SWITCH_OPEN; |r->number| is ignored, the answer brings it. At most one in
+ *                            a txn. SLUICE_ERR_BUSY when the source has an open one.
+ * journal_txn_switch_put     the whole record of switch |r->number|. SLUICE_ERR_NOT_FOUND when there is none of this number
+ *                            and source, SLUICE_ERR_INVALID where it would open an ended one again.
+ *
+ * A key or a known active backend that is empty is SLUICE_ERR_INVALID, too.
  */
 void journal_txn_source_put(struct journal_txn *txn, const struct record_source *r);
 void journal_txn_pin_put(struct journal_txn *txn, const struct record_pin *r);
@@ -120,9 +120,9 @@ void journal_txn_free(struct journal_txn *txn);
 /*
  * journal_commit - make the changes of |txn| durable, all or none, then call |done| on |mailbox|'s loop.
  *
- * |txn|   emptied here: what it held is the journal's. An empty one is answered 0 in its turn: everything before it is
- * answered. |done|  called exactly once, never from inside this call. Errors as above; SLUICE_ERR_BUSY also when
- * JOURNAL_QUEUE_MAX wait.
+ * |txn|   emptied here: what it held is the journal's. An empty one is answered 0 in its turn, behind all before it.
+ * |done|  called exactly once, never from inside this call. Errors as above; SLUICE_ERR_BUSY also when JOURNAL_QUEUE_MAX
+ *         requests wait.
  *
  * A request that cannot be allocated ends the process, as mailbox_post() does. Any thread, until journal_close().
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vfs_fault.h - a failing disk for SQLite: the n-th sync, write or truncation fails, or the process dies there. Test builds only. */
+/* vfs_fault.h - a failing disk for SQLite: the n-th sync, write or truncation fails, or kills. Test builds only. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,12 +24,15 @@ struct vfs_fault {
     char arm_file[256]; /* counting begins only once this file exists; "": at once */
 };
 
-/* vfs_fault_install - put the shim in front of SQLite's default VFS, for all that is opened later. Repeatable. 0 or SLUICE_ERR_IO. */
+/*
+ * vfs_fault_install - put the shim in front of SQLite's default VFS, for all that is opened later. Can be repeated.
+ * 0 or SLUICE_ERR_IO.
+ */
 SLUICE_MUSTCHECK int vfs_fault_install(void);
 /*
- * vfs_fault_install_from_environment - the same, armed as SLUICE_FAULT_DISK says: "sync:3:eio", "write:1+:enospc" (+: and all later
- * ones), "sync:2:crash-before", "truncate:1:crash-after", each with ":/path/of/a/file" behind it where counting is to begin once
- * that file exists. Without the variable nothing is done. 0, or SLUICE_ERR_INVALID / SLUICE_ERR_IO with a text in |error|.
+ * vfs_fault_install_from_environment - the same, armed as SLUICE_FAULT_DISK says: "sync:3:eio", "write:1+:enospc" (+: and all
+ * later ones), "sync:2:crash-before", "truncate:1:crash-after", each with ":/path/of/a/file" behind it where counting is to
+ * begin once that file exists. Without the variable nothing is done. 0, or SLUICE_ERR_INVALID / SLUICE_ERR_IO with a text.
  */
 SLUICE_MUSTCHECK int vfs_fault_install_from_environment(struct text *error);
 /* vfs_fault_parse - the text of above. 0 or SLUICE_ERR_INVALID. */
@@ -41,8 +44,8 @@ uint64_t vfs_fault_count(enum vfs_fault_op op);
 /* vfs_fault_fired - how often the armed fault has struck. */
 uint64_t vfs_fault_fired(void);
 /*
- * vfs_fault_shadow - keep in |dir| what a power cut would leave: of each file only what a successful sync covered; what was written
- * before a sync that failed is lost, unless it was written again. A |dir| can be used again by a later process. NULL ends it.
+ * vfs_fault_shadow - keep in |dir| what a power cut would leave: of each file only what a successful sync covered; what was
+ * written before a sync that failed is lost, unless it was written again. A later process can go on with |dir|. NULL ends it.
  */
 void vfs_fault_shadow(const char *dir);
 /* vfs_fault_pragma - PRAGMA |name| answers |value| and does nothing, as on a storage that cannot do it. NULL ends it. */

@@ -404,6 +404,89 @@ static void test_out_of_memory_in_a_put_is_answered(void **state)
     assert_int_equal(w->state.open_switch_count, 0);
 }
 
+/* Out of memory at any allocation of an opening is an error without a leak, and the lock is free again. */
+static void test_out_of_memory_while_opening_leaves_nothing_behind(void **state)
+{
+    struct world *w = *state;
+    world_must_open(w);
+    assert_int_equal(put_source(w, "s", "a", 1), 0);
+    assert_int_equal(begin_switch(w, "s", "a", "b", 1), 1);
+    world_close(w);
+    unsigned long n = 1;
+    for (;; n++) {
+        mem_fail_at(n);
+        int rv = world_open(w);
+        mem_fail_at(0);
+        if (rv == 0) break;
+        assert_int_equal(rv, SLUICE_ERR_NOMEM);
+    }
+    assert_true(n > 15);
+    assert_int_equal(w->state.open_switch_count, 1);
+}
+
+enum { SUBMITTER_COUNT = 4, SUBMITTER_REQUESTS = 200 };
+
+/* A thread with a loop of its own, as a source's. */
+struct submitter {
+    struct journal *journal;
+    char source_id[8];
+    uv_thread_t thread;
+    uv_loop_t loop;
+    struct mailbox mailbox;
+    unsigned answered, wrong;
+};
+
+static void on_submitter(void *arg, int status, uint64_t number)
+{
+    struct submitter *s = arg;
+    uv_thread_t self = uv_thread_self();
+    if (status != 0 || number != 0 || uv_thread_equal(&self, &s->thread) == 0) s->wrong++;
+    if (++s->answered == SUBMITTER_REQUESTS) uv_stop(&s->loop);
+}
+
+static void submitter_main(void *arg)
+{
+    struct submitter *s = arg;
+    s->thread = uv_thread_self();
+    if (uv_loop_init(&s->loop) != 0 || mailbox_init(&s->mailbox, &s->loop) != 0) {
+        s->wrong++;
+        return;
+    }
+    for (unsigned i = 1; i <= SUBMITTER_REQUESTS; i++) {
+        struct record_source r = a_source(s->source_id, "a", i);
+        journal_source_put(s->journal, &r, &s->mailbox, on_submitter, s);
+    }
+    uv_run(&s->loop, UV_RUN_DEFAULT);
+    mailbox_close(&s->mailbox, NULL, NULL);
+    uv_run(&s->loop, UV_RUN_DEFAULT);
+    if (uv_loop_close(&s->loop) != 0) s->wrong++;
+}
+
+/* Several loops commit at once: each is answered on its own thread, all of it, and what each wrote last is there. */
+static void test_each_loop_gets_its_own_answers(void **state)
+{
+    struct world *w = *state;
+    world_must_open(w);
+    static struct submitter submitters[SUBMITTER_COUNT];
+    uv_thread_t threads[SUBMITTER_COUNT];
+    memset(submitters, 0, sizeof submitters);
+    for (int i = 0; i < SUBMITTER_COUNT; i++) {
+        submitters[i].journal = w->journal;
+        snprintf(submitters[i].source_id, sizeof submitters[i].source_id, "s%d", i);
+        assert_int_equal(uv_thread_create(&threads[i], submitter_main, &submitters[i]), 0);
+    }
+    for (int i = 0; i < SUBMITTER_COUNT; i++) {
+        assert_int_equal(uv_thread_join(&threads[i]), 0);
+        assert_int_equal(submitters[i].answered, SUBMITTER_REQUESTS);
+        assert_int_equal(submitters[i].wrong, 0);
+    }
+    world_close(w);
+    world_must_open(w);
+    assert_int_equal(w->state.source_count, SUBMITTER_COUNT);
+    for (int i = 0; i < SUBMITTER_COUNT; i++)
+        assert_int_equal(w->state.sources[i].epoch, SUBMITTER_REQUESTS);
+}
+
 /* However much is written, the log next to the file stays bounded: checkpoints happen by themselves. */
 static void test_log_stays_bounded(void **state)
 {
@@ -447,6 +530,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_history_is_newest_first_and_paged, setup, teardown),
         cmocka_unit_test_setup_teardown(test_pin_is_replaced_and_removed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_out_of_memory_in_a_put_is_answered, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_out_of_memory_while_opening_leaves_nothing_behind, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_each_loop_gets_its_own_answers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_log_stays_bounded, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
