@@ -47,7 +47,7 @@ static const struct counter counters[] = {
     { "released", "sluice_hold_released_total", "counter", "Held clients that were given a backend.", NULL, false },
     { "hold-wait-ms", "sluice_hold_wait_seconds_total", "counter", "Time that clients waited, all waits together.",
       NULL, true },
-    { "hold-wait-ms-longest", "sluice_hold_wait_longest_seconds", "gauge", "The longest wait of a client ever.", NULL,
+    { "longest-wait-ms", "sluice_hold_wait_longest_seconds", "gauge", "The longest wait of a client ever.", NULL,
       true },
     { "legs-opened", "sluice_backend_connections_opened_total", "counter", "Connections made for clients.", NULL,
       false },
@@ -138,6 +138,14 @@ static void sample_state(struct text *out, const struct family *family, const js
     text_puts(out, "} 1\n");
 }
 
+static void sample_phase(struct text *out, const struct family *family, const json_t *source)
+{
+    const char *phase = string_of(json_object_get(source, "switch"), "phase");
+    put_source(out, family->name, source);
+    put_label(out, ",", "phase", *phase == '\0' ? "idle" : phase);
+    text_puts(out, "} 1\n");
+}
+
 static void sample_switch_elapsed(struct text *out, const struct family *family, const json_t *source)
 {
     double elapsed_ms = 0;
@@ -154,17 +162,6 @@ static void sample_latched(struct text *out, const struct family *family, const 
     put_source(out, family->name, source);
     if (json_is_object(latch)) put_label(out, ",", "backend", string_of(latch, "backend"));
     text_printf(out, "} %d\n", json_is_object(latch));
-}
-
-static void sample_consumer_flag(struct text *out, const struct family *family, const json_t *source)
-{
-    const json_t *consumer = json_object_get(source, "consumer");
-    const json_t *value = json_object_get(consumer, family->member);
-    if (value == NULL) return;
-    bool is_on = json_is_string(value) ? json_string_length(value) > 0 : json_is_true(value);
-    put_source(out, family->name, source);
-    put_label(out, ",", "type", string_of(consumer, "type"));
-    text_printf(out, "} %d\n", is_on);
 }
 
 /* --- one value a backend --- */
@@ -240,7 +237,8 @@ static void sample_histogram(struct text *out, const struct family *family, cons
 }
 
 static const struct family families[] = {
-    { "sluice_cutover_phase", "gauge", "1 for the phase that the source's switch is in.", sample_state, "phase" },
+    { "sluice_cutover_phase", "gauge", "1 for the phase that the source's switch is in, idle without one.",
+      sample_phase, NULL },
     { "sluice_cutover_elapsed_seconds", "gauge", "Time since the switch in progress began, 0 without one.",
       sample_switch_elapsed, NULL },
     { "sluice_source_mode", "gauge", "1 for what new clients meet: routing, holding or refusing.", sample_state,
@@ -248,6 +246,7 @@ static const struct family families[] = {
     { "sluice_epoch", "gauge", "Raised by one at every switch.", sample_number, "epoch" },
     { "sluice_held_connections", "gauge", "Clients that wait now.", sample_number, "held" },
     { "sluice_session_connections", "gauge", "Sessions that are open now.", sample_number, "sessions" },
+    { "sluice_stream_connections", "gauge", "Those of them that carry a binlog.", sample_number, "streams" },
     { "sluice_hold_seconds", "histogram", "How long held clients waited.", sample_histogram, "hold-histogram" },
     { "sluice_backend_up", "gauge", "1 when the last probe reached the backend.", sample_backends, "reachable" },
     { "sluice_backend_active", "gauge", "1 for the backend that clients are routed to.", sample_backends, NULL },
@@ -255,9 +254,6 @@ static const struct family families[] = {
       "connections" },
     { "sluice_source_latched", "gauge", "1 when a person must clear a latch before anything passes.", sample_latched,
       NULL },
-    { "sluice_consumer_quiet", "gauge", "1 when the consumer reads nothing.", sample_consumer_flag, "quiet" },
-    { "sluice_consumer_error", "gauge", "1 when the consumer's status could not be had.", sample_consumer_flag,
-      "error" },
 };
 
 /* --- counters --- */

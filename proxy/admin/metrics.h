@@ -3,8 +3,8 @@
  * metrics.h - from the answer to GET /v1/sources to Prometheus' text: both always show the same snapshot.
  *
  * Of each member of "sources" these are read; one that is missing or of another type gives no sample:
- *   "source-id", "active", "epoch", "mode", "phase", "held", "sessions", "latch", "switch"."elapsed-ms",
- *   "backends"[]: "name", "reachable", "connections";  "consumer": "quiet", "error";
+ *   "source-id", "active", "epoch", "mode", "held", "sessions", "streams", "latch", "switch": "phase", "elapsed-ms",
+ *   "backends"[]: "name", "reachable", "connections";
  *   "counters": numbers by the names of struct sessions_counters in kebab-case ("closed-idle-total"), with or without
  *       "-total", and "switches-done", "switches-undone", "switches-failed", "invariant-violations"; a name that is not
  *       known here appears as sluice_source_<name>;

@@ -163,17 +163,19 @@ static const char two_sources[] =
     "{\"result\":true,\"msg\":\"\",\"sources\":["
     "{\"source-id\":\"one\",\"listen\":\"0.0.0.0:3400\",\"active\":\"a\",\"epoch\":5,\"mode\":\"holding\",\"phase\":"
     "\"drain\","
-    " \"held\":3,\"sessions\":9,\"backends\":[{\"name\":\"a\",\"reachable\":true,\"connections\":9},{\"name\":\"b\","
+    " \"held\":3,\"sessions\":9,\"streams\":2,\"backends\":[{\"name\":\"a\",\"reachable\":true,\"connections\":9},{"
+    "\"name\":\"b\","
     "\"reachable\":false,\"connections\":0}],"
     " \"consumer\":{\"type\":\"replica\",\"quiet\":true,\"tasks\":[],\"error\":\"\"},\"latch\":null,"
     " \"counters\":{\"sessions-total\":100,\"closed-idle-total\":4,\"closed-boundary-total\":2,\"killed-total\":1,"
     "\"hold-expired-total\":0,"
     "   "
-    "\"invariant-violations-total\":0,\"bytes-to-client-total\":1234567890123,\"hold-wait-ms-total\":1500,\"switches-"
+    "\"invariant-violations-total\":0,\"bytes-to-client-total\":1234567890123,\"hold-wait-ms-total\":1500,\"longest-"
+    "wait-ms\":250,\"switches-"
     "done\":7,\"switches-undone\":1,"
     "   \"brand-new-total\":6},"
     " \"hold-histogram\":{\"bounds-ms\":[10,100,1000],\"counts\":[1,2,3,4],\"sum-ms\":12345},"
-    " \"switch\":{\"number\":8,\"elapsed-ms\":1250}},"
+    " \"switch\":{\"number\":8,\"phase\":\"drain\",\"elapsed-ms\":1250}},"
     "{\"source-id\":\"two\",\"active\":\"x\",\"epoch\":1,\"mode\":\"routing\",\"phase\":\"idle\",\"held\":0,"
     "\"sessions\":1,\"backends\":[],"
     " \"latch\":{\"backend\":\"x\",\"reason\":\"rewound\"},\"counters\":{\"sessions\":1,\"brand-new-total\":8},"
@@ -192,6 +194,7 @@ static void test_metrics_show_the_snapshot(void **state)
     assert_sample(s, "sluice_epoch{source=\"one\"}", 5);
     assert_sample(s, "sluice_held_connections{source=\"one\"}", 3);
     assert_sample(s, "sluice_session_connections{source=\"one\"}", 9);
+    assert_sample(s, "sluice_stream_connections{source=\"one\"}", 2);
     assert_sample(s, "sluice_backend_up{source=\"one\",backend=\"a\"}", 1);
     assert_sample(s, "sluice_backend_up{source=\"one\",backend=\"b\"}", 0);
     assert_sample(s, "sluice_backend_active{source=\"one\",backend=\"a\"}", 1);
@@ -199,8 +202,6 @@ static void test_metrics_show_the_snapshot(void **state)
     assert_sample(s, "sluice_backend_connections{source=\"one\",backend=\"a\"}", 9);
     assert_sample(s, "sluice_source_latched{source=\"one\"}", 0);
     assert_sample(s, "sluice_source_latched{source=\"two\",backend=\"x\"}", 1);
-    assert_sample(s, "sluice_consumer_quiet{source=\"one\",type=\"replica\"}", 1);
-    assert_sample(s, "sluice_consumer_error{source=\"one\",type=\"replica\"}", 0);
     json_decref(s);
 }
 
@@ -218,6 +219,7 @@ static void test_metrics_show_the_counters(void **state)
     assert_sample(s, "sluice_invariant_violations_total{source=\"one\"}", 0);
     assert_sample(s, "sluice_relayed_bytes_total{source=\"one\",to=\"client\"}", 1234567890123.0);
     assert_sample(s, "sluice_hold_wait_seconds_total{source=\"one\"}", 1.5);
+    assert_sample(s, "sluice_hold_wait_longest_seconds{source=\"one\"}", 0.25);
     assert_sample(s, "sluice_cutovers_total{source=\"one\",result=\"done\"}", 7);
     assert_sample(s, "sluice_cutovers_total{source=\"one\",result=\"undone\"}", 1);
     assert_sample(s, "sluice_source_brand_new_total{source=\"one\"}", 6);
