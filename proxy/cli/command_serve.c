@@ -2,6 +2,8 @@
 /* serve and check-config: the verbs that read the whole configuration file. */
 #include <jansson.h>
 #include <stdio.h>
+#include <sys/resource.h>
+#include "base/log.h"
 #include "cli/args.h"
 #include "cli/commands.h"
 #include "cli/output.h"
@@ -23,12 +25,27 @@ static int load(const struct args *args, struct config **out)
     return rv;
 }
 
+/* Defaults that do not fit are lowered, and the log says so; what the file asks for is serve's to judge. */
+static void fit_open_files(struct config *config)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || !config_fit_open_files(config, files.rlim_max)) return;
+    for (size_t i = 0; i < config->source_count; i++)
+        log_warn("the limit of open files is below what the defaults need",
+                 LOG_STR("source", config->sources[i].source_id), LOG_U64("limit", files.rlim_max),
+                 LOG_U64("max_sessions", config->sources[i].limits.sessions_max),
+                 LOG_U64("hold_clients", config->sources[i].limits.hold_clients_max),
+                 LOG_STR("hint", "raise LimitNOFILE (systemd) or ulimit -Hn, or set max-sessions and hold-clients"));
+}
+
 int command_serve(const struct args *args, const struct cli_hooks *hooks)
 {
     struct config *config = NULL;
     const struct serve_options options = { .log_format = args->log_format, .log_least = args->log_level };
     int code = load(args, &config);
     if (code != 0) return code;
+    log_setup(args->log_format, args->log_level);
+    fit_open_files(config);
     if (hooks->serve == NULL)
         code = output_fail(args, CLI_EXIT_FAILED, "this sluice was built without its proxy");
     else

@@ -165,8 +165,10 @@ static int fail_limit(struct load *l, const struct config *config, const struct 
 static int check_limits(struct load *l, struct config *config, struct config_source *source)
 {
     struct config_limits *limits = &source->limits;
-    if (!is_given(l, &limits->hold_clients_max) && !is_given(l, &config->limits.hold_clients_max) &&
-        limits->hold_clients_max > limits->sessions_max)
+    const struct config_limits *top = &config->limits;
+    limits->is_sessions_max_given = is_given(l, &limits->sessions_max) || is_given(l, &top->sessions_max);
+    limits->is_hold_clients_max_given = is_given(l, &limits->hold_clients_max) || is_given(l, &top->hold_clients_max);
+    if (!limits->is_hold_clients_max_given && limits->hold_clients_max > limits->sessions_max)
         limits->hold_clients_max = limits->sessions_max;
     for (size_t i = 0; i < schema_row_count; i++) {
         const struct schema_row *row = &schema_rows[i];

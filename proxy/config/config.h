@@ -57,8 +57,10 @@ struct config_limits {
     uint32_t probe_interval_ms;  /* 2s; 10s above 200 sources */
     uint32_t probe_timeout_ms;   /* total deadline of one probe */
     uint32_t connect_timeout_ms; /* a client's leg to the backend */
-    uint32_t sessions_max;       /* max-sessions, per source; held clients are among them */
-    uint32_t hold_clients_max;   /* hold-clients, per source; not above sessions_max */
+    uint32_t sessions_max;       /* max-sessions: routed ones, per source */
+    uint32_t hold_clients_max;   /* hold-clients: beside them, per source; not above sessions_max */
+    bool is_sessions_max_given;  /* in the file; if not, config_fit_open_files() may lower it */
+    bool is_hold_clients_max_given;
 };
 
 struct config_source {
@@ -115,6 +117,12 @@ void config_del(struct config *config);
 /* config_limits_default - what holds for each limit that the file does not name, with |source_count| sources. Any
  * thread. */
 struct config_limits config_limits_default(size_t source_count);
+/*
+ * config_fit_open_files - lower max-sessions and hold-clients of those sources that leave them to their defaults, evenly,
+ * until all sources fit in |limit| descriptors (the arithmetic of net/fdlimit.h). Values that the file gives are not touched, nor
+ * is anything lowered below 100 sessions: then fdlimit_check() has to refuse. Returns whether something was lowered. Any thread.
+ */
+bool config_fit_open_files(struct config *config, uint64_t limit);
 /*
  * config_read_secret - the first line of the file at |path|, without its line end, for a password or a token.
  *

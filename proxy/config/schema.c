@@ -65,10 +65,10 @@ const struct schema_row schema_rows[] = {
     { LIMIT(probe_timeout_ms), .key = "probe-timeout", .type = SCHEMA_DURATION, .min = 100, .max = 1 * MINUTE, .initial = "5s",
       .help = "the total deadline of one probe, however slowly its bytes drip" },
     { LIMIT(sessions_max), .key = "max-sessions", .type = SCHEMA_COUNT, .min = 1, .max = 1000000, .initial = "10000",
-      .help = "per source, held clients included; past it a client reads an error" },
+      .initial_note = "10000, or what the open files allow", .help = "per source, of those that are routed; past it a client reads an error" },
     { LIMIT(hold_clients_max), .key = "hold-clients", .type = SCHEMA_COUNT, .min = 1, .max = 1000000, .initial = "2000",
-      .initial_note = "2000, not above max-sessions", .within = "max-sessions",
-      .help = "per source, how many are kept waiting at once; past it a client reads an error" },
+      .initial_note = "2000, or what the open files and max-sessions allow", .within = "max-sessions",
+      .help = "per source, how many are kept waiting at once, beside the sessions; past it a client reads an error" },
 
     { IN(SCHEMA_TOP), .key = "sources", .type = SCHEMA_LIST, .required = true, .min = 1, .max = CONFIG_SOURCES_MAX, AT(config, sources),
       MORE(config, source_count), .section = SCHEMA_SOURCE, .item_size = sizeof(struct config_source), .help = "the upstreams as DM knows them" },

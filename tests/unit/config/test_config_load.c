@@ -82,7 +82,7 @@ static void test_limits_default_to_the_designs(void **state)
     assert_int_equal(l->sessions_max, 10000);
     assert_int_equal(l->hold_clients_max, 2000);
     struct config_limits defaults = config_limits_default(1);
-    assert_memory_equal(l, &defaults, sizeof defaults);
+    assert_memory_equal(l, &defaults, sizeof defaults); /* whose is_..._given are false, too */
 }
 
 /* A source's limit wins over the top level's, which wins over the default, wherever in the file the top level's stands. */
@@ -163,6 +163,32 @@ static void test_many_sources_are_probed_less_often(void **state)
     }
 }
 
+/* Defaults give way to a low limit of open files, what the file gives does not, and below 100 sessions nothing is lowered. */
+static void test_defaults_fit_in_the_open_files(void **state)
+{
+    struct fix_config *f = *state;
+    char text[2048];
+    load_ok(f, minimal);
+    struct config_limits *l = &f->config->sources[0].limits;
+    assert_false(config_fit_open_files(f->config, 22080)); /* 64 + 16 + 2 * 10000 + 2000 */
+    assert_int_equal(l->sessions_max, 10000);
+    assert_true(config_fit_open_files(f->config, 22079));
+    assert_int_equal(l->sessions_max, 9999);
+    assert_int_equal(l->hold_clients_max, 1999);
+    assert_true(config_fit_open_files(f->config, 1024));
+    assert_in_range(64 + 16 + 2 * l->sessions_max + l->hold_clients_max, 1020, 1024);
+    assert_false(config_fit_open_files(f->config, 1024));
+    snprintf(text, sizeof text, "%smax-sessions: 400\n", minimal);
+    load_ok(f, text);
+    l = &f->config->sources[0].limits;
+    assert_int_equal(l->hold_clients_max, 400);
+    assert_true(config_fit_open_files(f->config, 1024));
+    assert_int_equal(l->sessions_max, 400);
+    assert_int_equal(l->hold_clients_max, 144);
+    assert_false(config_fit_open_files(f->config, 800));
+    assert_int_equal(l->hold_clients_max, 144);
+}
+
 /* A client verb needs `admin` only: mistakes elsewhere and secrets it may not read do not keep it from the daemon. */
 static void test_admin_alone_is_read_from_a_file_that_is_wrong_elsewhere(void **state)
 {
@@ -208,6 +234,7 @@ int main(void)
         TEST(test_source_wins_over_global),
         TEST(test_other_keys_reach_their_fields),
         TEST(test_many_sources_are_probed_less_often),
+        TEST(test_defaults_fit_in_the_open_files),
         TEST(test_admin_alone_is_read_from_a_file_that_is_wrong_elsewhere),
         TEST(test_every_failed_allocation_is_an_error),
     };
