@@ -109,10 +109,9 @@ static void test_reset_inside_the_greeting_puts_the_client_back(void **state)
 static void test_what_is_no_greeting_never_reaches_the_client(void **state)
 {
     (void)state;
-    static const char *const nonsense[] = { "SSH-2.0-OpenSSH_9.2\r\n",
-                                            "\x05\x00\x00\x00\x09"
-                                            "5.0\0",
-                                            "\x00\x00\x00\x00", "\x01\x00\x00\x07\x0a" };
+    static const uint8_t old[] = { 5, 0, 0, 0, 9, '4', '.', '1', 0 }, empty[] = { 0, 0, 0, 0 },
+                         late[] = { 1, 0, 0, 7, 10 };
+    const void *const nonsense[] = { "SSH-2.0-OpenSSH_9.2\r\n", old, empty, late };
     static const size_t lens[] = { 21, 9, 4, 5 };
     for (unsigned i = 0; i < 4; i++) {
         struct world w;
