@@ -89,16 +89,18 @@ static void answer(struct journal *j, struct request *r)
 
 /* ---- the journal thread ---- */
 
+/* A failing disk is told once, and once that it is over: a commit may come every few milliseconds. */
 static void log_result(struct journal *j, int rv)
 {
-    if (rv != 0) {
-        log_error("a commit to the state failed: whether it is on disk is unknown",
+    bool was_failing = j->is_failing;
+    j->is_failing = rv != 0;
+    if (j->is_failing && !was_failing) {
+        log_error("commits to the state fail: whether they are on disk is unknown",
                   LOG_STR("error", store_error(j->store)),
                   LOG_STR("hint", "look at the disk of state-dir; see `sluice status`"));
-    } else if (j->is_failing) {
+    } else if (!j->is_failing && was_failing) {
         log_info("commits to the state succeed again");
     }
-    j->is_failing = rv != 0;
 }
 
 /* Each of |list| gets a status of its own. Returns how many are to become durable, or an error: the group is broken. */

@@ -195,15 +195,25 @@ int store_commit(struct store *s)
 /* Many errors of the disk end the transaction by themselves. */
 void store_abandon(struct store *s)
 {
+    s->has_failed = true;
     if (sqlite3_get_autocommit(s->db) != 0) return;
     sqlite3_step(s->stmts[STORE_ROLLBACK]);
     sqlite3_reset(s->stmts[STORE_ROLLBACK]);
 }
 
-/* Nobody's answer depends on it, and what fails here is tried again when the log has grown as much again. */
+static bool is_worth_it(const struct store *s, bool is_idle)
+{
+    return s->log_pages >= s->log_pages_failed + (is_idle ? LOG_PAGES_IDLE : LOG_PAGES_MAX);
+}
+
+/*
+ * Nobody's answer depends on it, and what fails here is tried again when the log has grown as much again. After a failed group the
+ * log is brought home however short it is: on a full disk the next group then finds room in it.
+ */
 void store_tidy(struct store *s, bool is_idle)
 {
-    if (s->log_pages < s->log_pages_failed + (is_idle ? LOG_PAGES_IDLE : LOG_PAGES_MAX)) return;
+    if (!s->has_failed && !is_worth_it(s, is_idle)) return;
+    s->has_failed = false;
     if (sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) == SQLITE_OK) {
         s->log_pages = s->log_pages_failed = 0;
         return;

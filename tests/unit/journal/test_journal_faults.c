@@ -8,10 +8,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "core/error.h"
@@ -393,6 +395,36 @@ static void test_what_a_restart_finds_outlives_a_power_cut(void **state)
     assert_true(seen[FOUND_NEW] > 0);
 }
 
+/* The log may not grow beyond 100 kB: as on a full disk, where the pages of the file itself can still be written. */
+static void child_meets_full_disk(struct world *w)
+{
+    static const struct rlimit limit = { .rlim_cur = 100000, .rlim_max = 100000 };
+    world_must_open(w);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    for (unsigned i = 1; i <= 200; i++) {
+        int status = put_source(w, "s", "a", 4 + i);
+        if (status == 0) continue;
+        assert_int_equal(status, SLUICE_ERR_JOURNAL);
+        told->fired++;
+        assert_int_equal(put_source(w, "s", "a", 4 + i), 0);
+    }
+    told->status = 0;
+}
+
+/* When the log finds no more room, one commit fails, its space is won back from what is in the file already, and the next succeeds. */
+static void test_commits_go_on_when_only_the_log_has_no_room(void **state)
+{
+    struct world *w = *state;
+    given_switch(w);
+    reset(&(struct vfs_fault){ .op = VFS_FAULT_SYNC }, false, false);
+    world_in_child(w, child_meets_full_disk);
+    assert_int_equal(told->status, 0);
+    assert_true(told->fired > 0);
+    world_must_open(w);
+    assert_int_equal(journal_state_source(&w->state, "s")->epoch, 204);
+}
+
 /* The counters tell an operator that the disk fails. */
 static void test_failures_are_counted(void **state)
 {
@@ -423,6 +455,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_commit_is_synced_before_it_is_answered, setup, teardown),
         cmocka_unit_test(test_answered_commit_outlives_a_power_cut),
         cmocka_unit_test(test_what_a_restart_finds_outlives_a_power_cut),
+        cmocka_unit_test_setup_teardown(test_commits_go_on_when_only_the_log_has_no_room, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failures_are_counted, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
