@@ -1,0 +1,89 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""
+Starts two real MySQL servers, A and its replica B, and runs a test program that is told by the environment where they are.
+
+    with_mysql.py PROGRAM [ARGUMENTS...]
+
+B has no TLS, filters, and a local transaction of its own; the program's exit code is ours.
+"""
+import datetime
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+LIB = pathlib.Path(__file__).resolve().parents[2] / "lib"
+sys.path.insert(0, str(LIB))
+# pylint: disable=wrong-import-position
+from sluicetest import Processes, Server, wait_until  # noqa: E402
+
+
+def another_ca(path):
+    """A certificate authority that has signed nothing."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "somebody else")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    certificate = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+                   .serial_number(1).not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
+                   .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+                   .sign(key, hashes.SHA256()))
+    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+def server_name(server):
+    """The name in a server's certificate."""
+    certificate = x509.load_pem_x509_certificate((server.data / "server-cert.pem").read_bytes())
+    return certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
+
+
+def prepare(a, b):
+    """Accounts of the tests, and replication from A to B."""
+    a.start()
+    b.start()
+    for server in (a, b):
+        server.unlogged("CREATE USER boss@'%' IDENTIFIED BY 'app-secret'", "GRANT SYSTEM_USER ON *.* TO boss@'%'",
+                        "CREATE USER secure@'%' IDENTIFIED BY 'app-secret' REQUIRE SSL",
+                        "CREATE ROLE prober", "GRANT REPLICATION CLIENT, PROCESS, CONNECTION_ADMIN ON *.* TO prober",
+                        "CREATE USER byrole@'%' IDENTIFIED BY 'app-secret'", "GRANT prober TO byrole@'%'",
+                        "SET DEFAULT ROLE ALL TO byrole@'%'")
+    a.query("CREATE TABLE test.t (k INT PRIMARY KEY)")
+    a.query("INSERT INTO test.t VALUES (1)")
+    b.query("CREATE DATABASE local_only")
+    b.query("CHANGE REPLICATION FILTER REPLICATE_IGNORE_TABLE = (test.ignored), REPLICATE_WILD_IGNORE_TABLE = ('other.%')")
+    b.replicate_from(a)
+    b.wait_for(a)
+    a.query("INSERT INTO test.t VALUES (2)")
+    b.wait_for(a)
+    wait_until(lambda: b.replica_status()["Replica_IO_Running"] == "Yes", 30, "B replicates")
+
+
+def main():
+    """See the module's text."""
+    processes = Processes()
+    with tempfile.TemporaryDirectory(prefix="sluice-upstream-") as folder:
+        folder = pathlib.Path(folder)
+        a = Server("a", folder, processes)
+        b = Server("b", folder, processes, {"tls-version": "", "binlog-ignore-db": "never", "replica-skip-errors": "1062",
+                                            "sync-binlog": "0"})
+        try:
+            prepare(a, b)
+            env = {"SLUICE_TEST_A_PORT": str(a.port), "SLUICE_TEST_A_PID": str(a.pid), "SLUICE_TEST_A_UUID": a.uuid,
+                   "SLUICE_TEST_B_PORT": str(b.port), "SLUICE_TEST_B_UUID": b.uuid,
+                   "SLUICE_TEST_CA": str(a.data / "ca.pem"), "SLUICE_TEST_CA_WRONG": str(another_ca(folder / "ca.pem")),
+                   "SLUICE_TEST_TLS_NAME": server_name(a)}
+            return subprocess.run(sys.argv[1:], env={**os.environ, **env}, check=False, timeout=240).returncode
+        finally:
+            a.thaw()
+            processes.end_all()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
