@@ -115,8 +115,10 @@ static void describe_verdict(const struct reading *r, enum cutover_verdict verdi
     const struct check *worst = a == NULL || (b != NULL && b->state > a->state) ? b : a;
     if (verdict == CUTOVER_VERDICT_PASS || worst == NULL) {
         snprintf(out, room, "%zu conditions hold", r->server_checks.count + r->gate_checks.count);
+    } else if (verdict == CUTOVER_VERDICT_LAGGING && r->new_replicates) {
+        snprintf(out, room, "waiting: %.420s", worst->detail);
     } else {
-        snprintf(out, room, "%s: %.300s%s%.140s", worst->name, worst->detail, *worst->todo == '\0' ? "" : "; ",
+        snprintf(out, room, "%s: %.280s%s%.140s", worst->name, worst->detail, *worst->todo == '\0' ? "" : "; ",
                  worst->todo);
     }
 }
@@ -353,8 +355,8 @@ static void on_consumer_status(void *arg, int status, const struct upstream_erro
         finish(s, r, CUTOVER_VERDICT_FAILED, SLUICE_ERR_NOMEM, "memory ran out");
     } else {
         r->consumer_is_known = found->is_known;
-        check_list_free(&r->server_checks);
-        if (r->kind == READING_CHECK) {
+        if (r->kind == READING_CHECK) { /* at GATE the lines of CHECK stay, for the report */
+            check_list_free(&r->server_checks);
             checks_add_consumer(&r->server_checks, found);
             mem_free(r->plan);
             r->plan = NULL;
