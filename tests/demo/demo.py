@@ -75,7 +75,8 @@ class Demo:
         """Traffic as usual."""
         until = time.monotonic() + seconds
         rows = self.writer.count
-        wait_until(lambda: time.monotonic() >= until and self.writer.count > rows, seconds + 30, "rows are written")
+        wait_until(lambda: time.monotonic() >= until and self.writer.count > rows, seconds + 30,
+                   lambda: f"rows are written; the last error: {self.writer.errors[-1:]}")
 
     def revive(self):
         """Clients whose sessions ended in a switch come again, as pools and readers do."""
@@ -108,7 +109,7 @@ class Demo:
         self.writer.pause()
         old.query("SET GLOBAL super_read_only = ON")
         server.wait_for(old)
-        server.query("SET GLOBAL super_read_only = OFF")
+        server.query("SET GLOBAL read_only = OFF")  # takes super_read_only with it
         self.writer.resume(server)
         say(f"promotion: the writer goes on on {name} ({time.monotonic() - began:.2f} s without a write)")
         self.go_on(1.5)
@@ -136,11 +137,11 @@ class Demo:
             ("rows lost", lost),
             ("rows duplicated", duplicated),
             ("checksums of a, b and downstream", "equal" if len(set(sums)) == 1 else f"DIFFER: {sums}"),
-            ("longest wait of a held client", f"{counters['hold-wait-ms-longest']} ms"),
-            ("clients held", counters["held-total"]),
-            ("sessions closed idle", counters["closed-idle-total"]),
-            ("sessions closed at a boundary", counters["closed-boundary-total"]),
-            ("sessions killed", counters["killed-total"]),
+            ("longest wait of a held client", f"{counters['longest-wait-ms']} ms"),
+            ("clients held", counters["held"]),
+            ("sessions closed idle", counters["closed-idle"]),
+            ("sessions closed at a boundary", counters["closed-boundary"]),
+            ("sessions killed", counters["killed"]),
             ("sessions of reconnecting clients", f"{len(reads)}, of which failed {len(errors)}"),
             ("reads of the old server after the new one", stale),
             ("backends with connections at once, at most", f"{at_once} (in {samples} samples of the processlists)"),
