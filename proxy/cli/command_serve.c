@@ -12,17 +12,20 @@
 #include "core/mem.h"
 #include "source/serve.h"
 
-/* 0 and the file, or the exit code with the reason told. */
-static int load(const struct args *args, struct config **out)
+/* The file, or NULL with the reason told. */
+static struct config *load(const struct args *args)
 {
+    struct config *config = NULL;
     char *reason = NULL;
-    if (args->config == NULL)
-        return output_fail(args, CLI_EXIT_USAGE, "%s needs -c FILE; see: sluice %s --help", args->verb->name,
-                           args->verb->name);
-    int rv = config_load(args->config, out, &reason);
-    if (rv != 0) rv = output_fail(args, CLI_EXIT_USAGE, "%s", reason == NULL ? error_text(rv) : reason);
+    if (args->config == NULL) {
+        (void)output_fail(args, CLI_EXIT_USAGE, "%s needs -c FILE; see: sluice %s --help", args->verb->name,
+                          args->verb->name);
+        return NULL;
+    }
+    int rv = config_load(args->config, &config, &reason);
+    if (rv != 0) (void)output_fail(args, CLI_EXIT_USAGE, "%s", reason == NULL ? error_text(rv) : reason);
     mem_free(reason);
-    return rv;
+    return config;
 }
 
 /* Defaults that do not fit are lowered, and the log says so; what the file asks for is serve's to judge. */
@@ -40,10 +43,10 @@ static void fit_open_files(struct config *config)
 
 int command_serve(const struct args *args, const struct cli_hooks *hooks)
 {
-    struct config *config = NULL;
+    int code = CLI_EXIT_FAILED;
+    struct config *config = load(args);
     const struct serve_options options = { .log_format = args->log_format, .log_least = args->log_level };
-    int code = load(args, &config);
-    if (code != 0) return code;
+    if (config == NULL) return CLI_EXIT_USAGE;
     log_setup(args->log_format, args->log_level);
     fit_open_files(config);
     if (hooks->serve == NULL)
@@ -57,7 +60,6 @@ int command_serve(const struct args *args, const struct cli_hooks *hooks)
 int command_check_config(const struct args *args, const struct cli_hooks *hooks)
 {
     (void)hooks;
-    struct config *config = NULL;
     if (args->reference) {
         struct text table = TEXT_INIT;
         config_print_reference(&table);
@@ -65,8 +67,8 @@ int command_check_config(const struct args *args, const struct cli_hooks *hooks)
         text_free(&table);
         return CLI_EXIT_DONE;
     }
-    int code = load(args, &config);
-    if (code != 0) return code;
+    struct config *config = load(args);
+    if (config == NULL) return CLI_EXIT_USAGE;
     if (args->json) {
         json_t *doc = json_pack("{s:s,s:I}", "config", config->path, "sources", (json_int_t)config->source_count);
         output_json(args, doc, CLI_EXIT_DONE);

@@ -18,9 +18,9 @@ Result = namedtuple("Result", "code stdout stderr")
 
 class Daemon:
     """
-    Answers by a script: {"METHOD /path": answer}, where an answer is (status, object), or a function of the handler that writes
-    what it likes. A list of answers is taken one after the other, the last one again and again. |requests| is what came:
-    (method, path, headers, object).
+    Answers by a script: {"METHOD /path": answer}, where an answer is (status, object), or a function of the handler
+    that writes what it likes. A list of answers is taken one after the other, the last one again and again. |requests|
+    is what came: (method, path, headers, object).
     """
 
     def __init__(self, folder, is_tcp):

@@ -13,7 +13,8 @@ from conftest import SLUICE, environment, run, stream
 
 STEPS = [{"type": "step", "at-ms": 0, "phase": "check", "text": "12 hold"},
          {"type": "step", "at-ms": 1512, "phase": "drain", "text": "busy 1, idle 0"}]
-RECORD = {"number": 7, "source-id": "s", "from": "a", "to": "b", "state": "done", "phase": "end", "steps": STEPS, "checks": [],
+RECORD = {"number": 7, "source-id": "s", "from": "a", "to": "b", "state": "done", "phase": "end", "steps": STEPS,
+          "checks": [],
           "hold-ms": 140, "held": 14, "longest-wait-ms": 124, "closed-idle": 8, "closed-boundary": 3, "killed": 1}
 END = {"type": "end", "result": True, "msg": "", "code": 0, "switch": RECORD}
 HEAD = "switch 7 of s to b; Ctrl-C detaches, the switch goes on"
@@ -72,7 +73,8 @@ def test_steps_are_shown_while_the_switch_runs(switch):
         assert process.wait(20) == 0
 
 
-@pytest.mark.parametrize("code, word", [(1, "undone"), (3, "refused"), (4, "a limit ran out"), (5, "state unknown, look at it")])
+@pytest.mark.parametrize("code, word", [
+    (1, "undone"), (3, "refused"), (4, "a limit ran out"), (5, "state unknown, look at it")])
 def test_exit_code_is_the_cause(switch, code, word):
     """What is not ok is shown with what to do; the reason is the last line of stderr."""
     checks = [{"id": "C01", "name": "fine", "state": "ok", "detail": "x", "todo": ""},
@@ -82,8 +84,9 @@ def test_exit_code_is_the_cause(switch, code, word):
     switch.script[EVENTS_PATH] = stream(STEPS[0], end)
     result = run(*command(switch))
     assert result.code == code
-    assert result.stdout.splitlines() == [HEAD, STEP_LINES[0], "fail  C04  behind  3 missing", "                   -> wait",
-                                          f"switch 7 of s to b: {word}"]
+    assert result.stdout.splitlines() == [
+        HEAD, STEP_LINES[0], "fail  C04  behind  3 missing", "                   -> wait",
+        f"switch 7 of s to b: {word}"]
     assert result.stderr == "sluice: b lacks 3\n"
 
 
@@ -141,11 +144,11 @@ def test_lost_events_are_not_asked_for_again(switch):
 
 @pytest.mark.parametrize("words", [[], ["--json"]])
 def test_ctrl_c_detaches(switch, words):
-    """At once, with what to do; the switch goes on, which nobody has seen end: exit 5. Nothing is sent to the daemon."""
+    """At once, with what to do; the switch, whose end nobody saw, goes on: exit 5. Nothing is sent to the daemon."""
     until = threading.Event()
     switch.script[EVENTS_PATH] = stream(STEPS[0], until=until)
-    with subprocess.Popen([SLUICE, *command(switch, *words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(),
-                          text=True) as process:
+    with subprocess.Popen([SLUICE, *command(switch, *words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          env=environment(), text=True) as process:
         wait_until(lambda: len(switch.requests) == 2, "the events are asked for")
         began = time.monotonic()
         process.send_signal(signal.SIGINT)

@@ -6,7 +6,8 @@ import os
 import pytest
 from conftest import run
 
-VERBS = ["serve", "status", "check", "switch", "abort", "hold", "release", "adopt", "repin", "history", "check-config", "gtid"]
+VERBS = ["serve", "status", "check", "switch", "abort", "hold", "release", "adopt", "repin", "history", "check-config",
+         "gtid"]
 SOURCES = (200, {"result": True, "msg": "", "sources": []})
 UUID = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
 
@@ -47,7 +48,8 @@ def test_help_lists_every_verb_and_each_verb_has_its_own():
     (["serve", "--log-format", "xml", "-c", "f"], "--log-format is text or json, not 'xml'; see: sluice serve --help"),
     (["serve"], "serve needs -c FILE; see: sluice serve --help"),
     (["status"], "which daemon? name it with -c FILE, --admin unix:/PATH or SLUICE_ADMIN"),
-    (["status", "--admin", "/run/x"], "--admin: '/run/x' is no address of a daemon; write unix:/PATH or http://HOST:PORT"),
+    (["status", "--admin", "/run/x"],
+     "--admin: '/run/x' is no address of a daemon; write unix:/PATH or http://HOST:PORT"),
     (["status", "--admin", "https://a:1"],
      "--admin: 'https://a:1' is no address of a daemon; write unix:/PATH or http://HOST:PORT"),
     (["status", b"\xff"], "argument 2 is no UTF-8; see: sluice --help"),
@@ -65,7 +67,8 @@ def test_wrong_usage_is_an_object_with_json():
     """A script that reads JSON reads JSON."""
     result = run("switch", "a", "--json")
     assert result.code == 2 and not result.stderr
-    assert json.loads(result.stdout) == {"result": False, "msg": "switch needs: SOURCE BACKEND; see: sluice switch --help", "code": 2}
+    assert json.loads(result.stdout) == {
+        "result": False, "msg": "switch needs: SOURCE BACKEND; see: sluice switch --help", "code": 2}
 
 
 def test_no_daemon_exits_1(folder):
@@ -100,7 +103,8 @@ def test_broken_file_is_told_with_its_line(folder):
     file.write_text("\nadmin: {sockt: a}\n")
     result = run("status", "-c", file)
     assert result.code == 2
-    assert result.stderr == f"sluice: {file}:2: admin.sockt: unknown key; known here are: socket, listen, token-file, insecure\n"
+    assert result.stderr == (f"sluice: {file}:2: admin.sockt: unknown key; known here are: socket, listen, token-file, "
+                             "insecure\n")
 
 
 def test_token_comes_from_the_option_or_the_file(tcp_daemon, folder):
@@ -127,8 +131,8 @@ def test_what_answers_is_no_sluice(tcp_daemon):
     tcp_daemon.script["GET /v1/sources"] = (200, ["no object"])
     result = run("status", "--admin", tcp_daemon.address)
     assert result.code == 1
-    assert result.stderr == (f"sluice: what answers at {tcp_daemon.address} is no sluice (HTTP status 200, no JSON object); "
-                             "see -c, --admin and SLUICE_ADMIN\n")
+    assert result.stderr == (f"sluice: what answers at {tcp_daemon.address} is no sluice (HTTP status 200, no JSON "
+                             "object); see -c, --admin and SLUICE_ADMIN\n")
 
 
 def test_check_config_judges_the_whole_file(folder):
@@ -137,7 +141,8 @@ def test_check_config_judges_the_whole_file(folder):
     password.write_text("x\n")
     password.chmod(0o600)
     good = (f"admin: {{socket: {folder}/s}}\nstate-dir: {folder}\nsources:\n"
-            f"  - {{source-id: one, listen: 127.0.0.1:3400, account: {{user: u, password-file: {password}}}, active: a,\n"
+            "  - {source-id: one, listen: 127.0.0.1:3400,\n"
+            f"     account: {{user: u, password-file: {password}}}, active: a,\n"
             "     backends: [{name: a, address: 10.0.0.1:3306}], consumer: {type: none}}\n")
     file.write_text(good)
     result = run("check-config", "-c", file)
@@ -147,7 +152,7 @@ def test_check_config_judges_the_whole_file(folder):
     file.write_text(good + "threads: many\n")
     result = run("check-config", "-c", file)
     assert result.code == 2
-    assert result.stderr == f"sluice: {file}:6: threads: 'many' is no number; write decimal digits only, such as 2000\n"
+    assert result.stderr == f"sluice: {file}:7: threads: 'many' is no number; write decimal digits only, such as 2000\n"
     result = run("check-config", "-c", file, "--json")
     assert result.code == 2 and json.loads(result.stdout)["result"] is False
 

@@ -1,23 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verbs that are one call: what is asked, what is shown, which exit code."""
 import json
+import subprocess
 
 import pytest
-from conftest import run
+from conftest import SLUICE, environment, run
 
 UUID = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
 SOURCE = {
-    "source-id": "mysql-01", "listen": "0.0.0.0:3400", "active": "a", "epoch": 5, "mode": "routing", "phase": "", "held": 0,
-    "sessions": 12,
+    "source-id": "mysql-01", "listen": "0.0.0.0:3400", "active": "a", "epoch": 5, "mode": "routing", "phase": "",
+    "held": 0, "sessions": 12,
     "backends": [
         {"name": "a", "address": "10.0.0.1:3306", "reachable": True, "server-uuid": UUID, "pinned-uuid": UUID,
-         "version": "9.7.0", "read-only": False, "gtid-executed": UUID + ":1-1000", "gtid-purged": UUID + ":1-10", "error": None,
-         "connections": 12},
-        {"name": "b", "address": "10.0.0.2:3306", "reachable": False, "server-uuid": None, "pinned-uuid": UUID.replace("3", "4"),
-         "version": None, "read-only": None, "gtid-executed": None, "gtid-purged": None, "error": "connect: time\x1b[31m out",
-         "connections": 0}],
-    "consumer": {"type": "replica", "quiet": False, "tasks": [{"name": "channel ''", "stage": "Running", "gtid-s": UUID + ":1-9"}],
-                 "error": ""},
+         "version": "9.7.0", "read-only": False, "gtid-executed": UUID + ":1-1000", "gtid-purged": UUID + ":1-10",
+         "error": None, "connections": 12},
+        {"name": "b", "address": "10.0.0.2:3306", "reachable": False, "server-uuid": None,
+         "pinned-uuid": UUID.replace("3", "4"), "version": None, "read-only": None, "gtid-executed": None,
+         "gtid-purged": None, "error": "connect: time\x1b[31m out", "connections": 0}],
+    "consumer": {"type": "replica", "quiet": False, "error": "",
+                 "tasks": [{"name": "channel ''", "stage": "Running", "gtid-s": UUID + ":1-9"}]},
     "latch": None, "accepted-loss": "", "counters": {},
     "switch": {"number": 7, "from": "a", "to": "b", "phase": "drain", "started": 1, "elapsed-ms": 3210},
 }
@@ -25,7 +26,8 @@ SOURCE = {
 
 def status(daemon, *words):
     """Run status against a daemon that answers SOURCE under both paths."""
-    daemon.script["GET /v1/sources"] = (200, {"result": True, "msg": "", "sources": [SOURCE, {**SOURCE, "source-id": "two"}]})
+    two = {**SOURCE, "source-id": "two"}
+    daemon.script["GET /v1/sources"] = (200, {"result": True, "msg": "", "sources": [SOURCE, two]})
     daemon.script["GET /v1/sources/mysql-01"] = (200, {"msg": "", "source": SOURCE, "result": True})
     return run("status", *words, "--admin", daemon.address)
 
@@ -82,13 +84,15 @@ def test_names_are_escaped_in_the_path(daemon):
 
 CHECKS = [
     {"id": "C06", "name": "gtid-mode", "state": "ok", "detail": "ON on a and b", "todo": ""},
-    {"id": "C02", "name": "purged", "state": "fail", "detail": f"{UUID}:1-10 is purged on b", "todo": "restore b from a newer backup"},
+    {"id": "C02", "name": "purged", "state": "fail", "detail": f"{UUID}:1-10 is purged on b",
+     "todo": "restore b from a newer backup"},
 ]
 
 
 def test_check_shows_every_line_and_exits_3(daemon):
     """State, number, name, figures, and what to do below; the reason on stderr."""
-    daemon.script["POST /v1/sources/s/check"] = (200, {"result": False, "msg": "1 check fails", "code": 3, "checks": CHECKS})
+    daemon.script["POST /v1/sources/s/check"] = (
+        200, {"result": False, "msg": "1 check fails", "code": 3, "checks": CHECKS})
     result = run("check", "s", "b", "--admin", daemon.address)
     assert result.code == 3
     assert result.stdout.splitlines() == [
@@ -110,14 +114,16 @@ def test_check_that_passes_exits_0(daemon):
 def test_check_sends_what_is_accepted(daemon):
     """All options of a switch that change its verdict."""
     daemon.script["POST /v1/sources/s/check"] = (200, {"result": True, "msg": "", "code": 0, "checks": []})
-    run("check", "--admin", daemon.address, "s", "--old-is-dead", "b", "--accept-loss", "unknown", "--accept-errant", UUID,
-        "--accept-errant", UUID + ":7", "--gtid-s", UUID + ":1-9", "--wait-catchup=1m30s")
-    assert daemon.requests[0][3] == {"to": "b", "old-is-dead": True, "accept-loss": "unknown", "accept-errant": [UUID, UUID + ":7"],
-                                     "gtid-s": UUID + ":1-9", "wait-catchup": 90000}
+    run("check", "--admin", daemon.address, "s", "--old-is-dead", "b", "--accept-loss", "unknown",
+        "--accept-errant", UUID, "--accept-errant", UUID + ":7", "--gtid-s", UUID + ":1-9", "--wait-catchup=1m30s")
+    assert daemon.requests[0][3] == {
+        "to": "b", "old-is-dead": True, "accept-loss": "unknown", "accept-errant": [UUID, UUID + ":7"],
+        "gtid-s": UUID + ":1-9", "wait-catchup": 90000}
 
 
 @pytest.mark.parametrize("verb, words, body", [
-    ("abort", [], {}), ("hold", [], {}), ("release", [], {}), ("adopt", ["b"], {"backend": "b"}), ("repin", ["b"], {"backend": "b"})])
+    ("abort", [], {}), ("hold", [], {}), ("release", [], {}), ("adopt", ["b"], {"backend": "b"}),
+    ("repin", ["b"], {"backend": "b"})])
 def test_orders_are_posted_and_confirmed(daemon, verb, words, body):
     """Each verb posts to the path of its name."""
     daemon.script[f"POST /v1/sources/s/{verb}"] = (200, {"result": True, "msg": "being done", "code": 0})
@@ -148,7 +154,7 @@ def test_exit_code_is_the_answers(daemon, status_code, answer, code):
 
 
 def test_order_whose_answer_breaks_off_is_unknown(daemon):
-    """The connection ends instead of an answer: it may have been done, which is exit 5; a question that breaks off is 1."""
+    """An order whose connection ends instead of an answer may have been done: exit 5. A question that breaks off: 1."""
     def hang_up(handler):
         handler.close_connection = True
         handler.connection.shutdown(2)
@@ -163,8 +169,8 @@ def test_order_whose_answer_breaks_off_is_unknown(daemon):
 
 def test_history_is_a_table(daemon):
     """Newest first as the daemon gives it; the limit goes into the query."""
-    change = {"number": 7, "source-id": "s", "from": "a", "to": "b", "state": "done", "phase": "end", "started-unix-ms": 1767953702114,
-              "hold-ms": 140, "held": 14, "killed": 1}
+    change = {"number": 7, "source-id": "s", "from": "a", "to": "b", "state": "done", "phase": "end",
+              "started-unix-ms": 1767953702114, "hold-ms": 140, "held": 14, "killed": 1}
     daemon.script["GET /v1/sources/s/history?limit=5"] = (200, {"result": True, "msg": "", "switches": [change]})
     result = run("history", "s", "--limit", "5", "--admin", daemon.address)
     assert result.code == 0
@@ -177,9 +183,7 @@ def test_history_is_a_table(daemon):
 def test_output_that_nobody_takes_is_a_failure(daemon):
     """A full disk behind stdout is not exit 0."""
     daemon.script["GET /v1/sources"] = (200, {"result": True, "msg": "", "sources": [SOURCE]})
-    import subprocess  # pylint: disable=import-outside-toplevel
-    from conftest import SLUICE, environment  # pylint: disable=import-outside-toplevel
     with open("/dev/full", "w", encoding="ascii") as full:
-        done = subprocess.run([SLUICE, "status", "--admin", daemon.address], stdout=full, stderr=subprocess.PIPE, timeout=60,
-                              env=environment(), check=False)
+        done = subprocess.run([SLUICE, "status", "--admin", daemon.address], stdout=full, stderr=subprocess.PIPE,
+                              timeout=60, env=environment(), check=False)
     assert done.returncode == 1 and b"stdout did not take all" in done.stderr
