@@ -70,13 +70,18 @@ static void perform(const char *operation, const struct gtid_set *a, const struc
         answer_bytes(a, is(operation, "encode") ? GTID_ENCODING_AUTO : GTID_ENCODING_TAGGED);
         return;
     }
+    if (is(operation, "normalize")) {
+        out = gtid_set_copy(a);
+        if (out == NULL) die("memory ran out");
+        answer_set(out);
+        return;
+    }
+    if (b == NULL) die("an operand is missing");
     if (is(operation, "contains")) {
         answer(gtid_set_contains(a, b) ? "1" : "0", 1);
         return;
     }
-    if (is(operation, "normalize"))
-        rv = (out = gtid_set_copy(a)) == NULL;
-    else if (is(operation, "union"))
+    if (is(operation, "union"))
         rv = gtid_set_union(a, b, &out);
     else if (is(operation, "subtract"))
         rv = gtid_set_subtract(a, b, &out);
