@@ -233,7 +233,7 @@ static void first_packet(struct tracker *t, enum reply_kind kind)
     case REPLY_STREAM:
     case REPLY_UNKNOWN: break;
     }
-    assert(!"a command without a reply was queued");
+    assert(false); /* such are not queued, or not answered here */
 }
 
 void reply_packet(struct tracker *t)
