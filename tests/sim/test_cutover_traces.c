@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whole switches as readable traces, in simulated time. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+#include "core/attr.h"
+#include "core/error.h"
+#include "sim.h"
+
+static struct sim sim;
+
+static int setup(void **state)
+{
+    (void)state;
+    sim_init(&sim);
+    return 0;
+}
+
+static void print_trace(void)
+{
+    for (size_t i = 0; i < sim.trace_count; i++)
+        print_message("%s\n", sim.trace[i]);
+}
+
+/* Each line begins a line of the trace, in this order, and the trace has no others. */
+static void expect(size_t count, const char *const *lines)
+{
+    bool is_equal = count == sim.trace_count;
+    for (size_t i = 0; i < count && is_equal; i++)
+        is_equal = strncmp(sim.trace[i], lines[i], strlen(lines[i])) == 0;
+    if (!is_equal) print_trace();
+    assert_true(is_equal);
+    assert_string_equal(sim.broken, "");
+}
+
+#define EXPECT(...)                                                                                                    \
+    do {                                                                                                               \
+        static const char *const lines[] = { __VA_ARGS__ };                                                            \
+        expect(ARRAY_LEN(lines), lines);                                                                               \
+    } while (0)
+
+/* A busy session ends inside drain-timeout: nobody is killed, the dump thread is killed by id, clients reach B. */
+static void test_switch_drains_and_flips(void **state)
+{
+    (void)state;
+    sim_leg(&sim, SIM_LEG_IDLE, 0);
+    sim_leg(&sim, SIM_LEG_BUSY, 136);
+    sim_leg(&sim, SIM_LEG_STREAM, 0);
+    sim_switch(&sim, 60000);
+    EXPECT("[    0] idle -> check", "[    1] check -> record", "[    2] record -> pause", "[    3] pause -> gate",
+           "[    4] gate -> see", "[    5] see -> hold", "[    5] hold -> drain",
+           "[  136] drain -> empty: sessions left: 0", "[  140] empty -> gate-again", "[  141] gate-again -> flip",
+           "[  142] flip -> release", "[  142] release -> resume", "[  143] resume -> verify",
+           "[  144] verify -> end: done", "[  145] end -> idle");
+    assert_int_equal(sim.exit, CUTOVER_EXIT_DONE);
+    assert_int_equal(sim.routed_to, 1);
+    assert_int_equal(sim.disk_epoch, 5);
+    assert_true(sim.is_running);
+}
+
+/* What is left at drain-timeout is cut, and the hold stays far below hold-timeout. */
+static void test_drain_timeout_cuts_what_is_left(void **state)
+{
+    (void)state;
+    sim_leg(&sim, SIM_LEG_BUSY, 60000);
+    sim_switch(&sim, 60000);
+    EXPECT("[    0] idle -> check", "[    1] check -> record", "[    2] record -> pause", "[    3] pause -> gate",
+           "[    4] gate -> see", "[    5] see -> hold", "[    5] hold -> drain",
+           "[ 3005] drain -> kill: drain-timeout: 1 sessions are cut", "[ 3006] kill -> empty",
+           "[ 3007] empty -> gate-again", "[ 3008] gate-again -> flip", "[ 3009] flip -> release",
+           "[ 3009] release -> resume", "[ 3010] resume -> verify", "[ 3011] verify -> end: done",
+           "[ 3012] end -> idle");
+    assert_in_range(sim.longest_wait_ms, 3000, 3100);
+}
+
+/* A refusal at the first check touches nothing: no record, no pause, no hold; exit 3. */
+static void test_refusal_by_check_touches_nothing(void **state)
+{
+    (void)state;
+    sim_fault(&sim, CUTOVER_DO_READ_CHECK, 1, SIM_REFUSE);
+    sim_switch(&sim, 60000);
+    EXPECT("[    0] idle -> check", "[    1] check -> end: refuse", "[    2] end -> idle");
+    assert_int_equal(sim.exit, CUTOVER_EXIT_REFUSED);
+    assert_int_equal(sim.seen[CUTOVER_DO_PAUSE], 0);
+    assert_int_equal(sim.resumes, 0);
+}
+
+/* A refusal after the pause undoes: release first (nobody was held), then resume; the cause beats the stage: exit 3. */
+static void test_refusal_after_the_pause_is_undone(void **state)
+{
+    (void)state;
+    sim_fault(&sim, CUTOVER_DO_READ_GATE, 1, SIM_REFUSE);
+    sim_switch(&sim, 60000);
+    EXPECT("[    0] idle -> check", "[    1] check -> record", "[    2] record -> pause", "[    3] pause -> gate",
+           "[    4] gate -> undo-release: refuse", "[    4] undo-release -> undo-resume",
+           "[    5] undo-resume -> end: refuse", "[    6] end -> idle");
+    assert_int_equal(sim.exit, CUTOVER_EXIT_REFUSED);
+    assert_int_equal(sim.resumes, 1);
+    assert_int_equal(sim.routed_to, 0);
+}
+
+/* A backend that catches up within its time is waited for before anything is touched. */
+static void test_catchup_is_waited_for(void **state)
+{
+    (void)state;
+    sim_fault(&sim, CUTOVER_DO_READ_CHECK, 1, SIM_LAG);
+    sim_fault(&sim, CUTOVER_DO_READ_CHECK, 2, SIM_LAG);
+    sim_switch(&sim, 60000);
+    assert_string_equal(sim.trace[1], "[    1] check -> catch-up: lag");
+    assert_string_equal(sim.trace[2], "[  203] catch-up -> record: ok");
+    assert_int_equal(sim.exit, CUTOVER_EXIT_DONE);
+    assert_string_equal(sim.broken, "");
+}
+
+/* A replicating backend that does not catch up in time is a limit that ran out: exit 4, nothing was touched. */
+static void test_catchup_gives_up_at_its_limit(void **state)
+{
+    (void)state;
+    sim_fault(&sim, CUTOVER_DO_READ_CHECK, 0, SIM_LAG);
+    sim_switch(&sim, 60000);
+    assert_int_equal(sim.exit, CUTOVER_EXIT_TIMEOUT);
+    assert_int_equal(sim.seen[CUTOVER_DO_PAUSE], 0);
+    assert_in_range(sim.now_ms, 10000, 10300);
+}
+
+/* With catch-up 0 a backend that is behind is refused within the moment that replication always needs: exit 3. */
+static void test_catchup_of_zero_refuses(void **state)
+{
+    (void)state;
+    sim.limits.catchup_timeout_ms = 0;
+    sim_fault(&sim, CUTOVER_DO_READ_CHECK, 0, SIM_LAG);
+    sim_switch(&sim, 60000);
+    assert_int_equal(sim.exit, CUTOVER_EXIT_REFUSED);
+    assert_in_range(sim.now_ms, 500, 700);
+}
+
+/* E that does not come to contain D while clients are held: undone before hold-timeout, all clients served again. */
+static void test_gate_again_gives_up_within_the_hold(void **state)
+{
+    (void)state;
+    sim_fault(&sim, CUTOVER_DO_READ_NEW, 0, SIM_LAG);
+    sim_switch(&sim, 60000);
+    assert_int_equal(sim.exit, CUTOVER_EXIT_TIMEOUT);
+    assert_int_equal(sim.expired, 0);
+    assert_in_range(sim.longest_wait_ms, 7400, 7510);
+    assert_int_equal(sim.routed_to, 0);
+    assert_true(sim.is_running);
+    assert_string_equal(sim.broken, "");
+}
+
+/* A commit whose error hides what is on disk: nobody is routed before a later one names the old backend, epoch 6. */
+static void test_unknown_flip_is_settled_by_a_later_commit(void **state)
+{
+    (void)state;
+    sim_fault(&sim, CUTOVER_DO_FLIP, 1, SIM_UNKNOWN);
+    sim_fault(&sim, CUTOVER_DO_COMMIT_OLD, 1, SIM_FAIL);
+    sim_fault(&sim, CUTOVER_DO_COMMIT_OLD, 2, SIM_FAIL);
+    sim_switch(&sim, 60000);
+    assert_int_equal(sim.exit, CUTOVER_EXIT_UNDONE);
+    assert_int_equal(sim.seen[CUTOVER_DO_COMMIT_OLD], 3);
+    assert_int_equal(sim.disk_active, 0);
+    assert_int_equal(sim.disk_epoch, 6);
+    assert_string_equal(sim.broken, "");
+}
+
+/* An abort while the consumer is being paused waits for the pause to end, then takes it back. */
+static void test_abort_in_pause_waits_for_its_end(void **state)
+{
+    (void)state;
+    sim_fault(&sim, CUTOVER_DO_PAUSE, 1, SIM_ABORT);
+    sim_switch(&sim, 60000);
+    EXPECT("[    0] idle -> check", "[    1] check -> record", "[    2] record -> pause",
+           "[    3] pause -> pause-ending: aborted", "[   22] pause-ending -> undo-release: aborted",
+           "[   22] undo-release -> undo-resume", "[   23] undo-resume -> end: aborted", "[   24] end -> idle");
+    assert_int_equal(sim.exit, CUTOVER_EXIT_UNDONE);
+    assert_true(sim.is_running);
+}
+
+/* A consumer that does not become healthy after the flip is not undone: exit 5. */
+static void test_unhealthy_consumer_after_the_flip_is_exit_5(void **state)
+{
+    (void)state;
+    sim_fault(&sim, CUTOVER_DO_VERIFY, 0, SIM_LAG);
+    sim_switch(&sim, 200000);
+    assert_int_equal(sim.exit, CUTOVER_EXIT_UNKNOWN);
+    assert_int_equal(sim.routed_to, 1);
+    assert_in_range(sim.now_ms, 120000, 121000);
+}
+
+/* Of a server declared dead nothing is asked. */
+static void test_dead_old_server_is_not_asked(void **state)
+{
+    (void)state;
+    sim.old_is_dead = true;
+    sim_leg(&sim, SIM_LEG_STREAM, 0);
+    sim_switch(&sim, 60000);
+    assert_int_equal(sim.exit, CUTOVER_EXIT_DONE);
+    assert_int_equal(sim.seen[CUTOVER_DO_LIST_LIVE] + sim.seen[CUTOVER_DO_LIST_OLD], 0);
+}
+
+/* Killed right after the flip was written: the restart goes on, releases to B and resumes. */
+static void test_crash_after_the_flip_goes_on(void **state)
+{
+    (void)state;
+    sim_fault(&sim, CUTOVER_DO_FLIP, 1, SIM_CRASH_AFTER);
+    sim_switch(&sim, 60000);
+    assert_int_equal(sim.crashes, 1);
+    assert_int_equal(sim.routed_to, 1);
+    assert_int_equal(sim.exit, CUTOVER_EXIT_DONE);
+    assert_true(sim.is_running);
+    assert_string_equal(sim.broken, "");
+}
+
+/* Killed right before it: the restart undoes, releases to A and resumes. */
+static void test_crash_before_the_flip_is_undone(void **state)
+{
+    (void)state;
+    sim_fault(&sim, CUTOVER_DO_FLIP, 1, SIM_CRASH_BEFORE);
+    sim_switch(&sim, 60000);
+    assert_int_equal(sim.crashes, 1);
+    assert_int_equal(sim.routed_to, 0);
+    assert_int_equal(sim.exit, CUTOVER_EXIT_UNDONE);
+    assert_true(sim.is_running);
+    assert_string_equal(sim.broken, "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_switch_drains_and_flips, setup),
+        cmocka_unit_test_setup(test_drain_timeout_cuts_what_is_left, setup),
+        cmocka_unit_test_setup(test_refusal_by_check_touches_nothing, setup),
+        cmocka_unit_test_setup(test_refusal_after_the_pause_is_undone, setup),
+        cmocka_unit_test_setup(test_catchup_is_waited_for, setup),
+        cmocka_unit_test_setup(test_catchup_gives_up_at_its_limit, setup),
+        cmocka_unit_test_setup(test_catchup_of_zero_refuses, setup),
+        cmocka_unit_test_setup(test_gate_again_gives_up_within_the_hold, setup),
+        cmocka_unit_test_setup(test_unknown_flip_is_settled_by_a_later_commit, setup),
+        cmocka_unit_test_setup(test_abort_in_pause_waits_for_its_end, setup),
+        cmocka_unit_test_setup(test_unhealthy_consumer_after_the_flip_is_exit_5, setup),
+        cmocka_unit_test_setup(test_dead_old_server_is_not_asked, setup),
+        cmocka_unit_test_setup(test_crash_after_the_flip_goes_on, setup),
+        cmocka_unit_test_setup(test_crash_before_the_flip_is_undone, setup),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
