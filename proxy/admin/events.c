@@ -81,6 +81,7 @@ static void forget_ended(struct admin_events *events)
     struct admin_event_log **place = &events->first;
     while (ended > events->switches_max) {
         struct admin_event_log *log = *place;
+        assert(log != NULL); /* it was counted above */
         if (!log->is_ended) {
             place = &log->next;
             continue;
@@ -93,6 +94,7 @@ static void forget_ended(struct admin_events *events)
 
 static void drop_oldest(struct admin_event_log *log)
 {
+    assert(log->room > 0 && log->first_seq < log->end_seq);
     mem_free(log->ring[log->first_seq % log->room]);
     log->first_seq++;
 }
@@ -108,9 +110,10 @@ static int make_room(struct admin_event_log *log, uint32_t max)
     }
     uint32_t room = log->room == 0 ? ROOM_FIRST : log->room * 2;
     if (room > max) room = max;
+    assert(room > 0 && room > count);
     char **ring = mem_calloc(room, sizeof *ring);
     if (ring == NULL) return SLUICE_ERR_NOMEM;
-    for (uint64_t seq = log->first_seq; seq < log->end_seq; seq++)
+    for (uint64_t seq = log->first_seq; log->room > 0 && seq < log->end_seq; seq++)
         ring[seq % room] = log->ring[seq % log->room];
     mem_free(log->ring);
     log->ring = ring;

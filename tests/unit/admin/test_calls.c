@@ -98,12 +98,14 @@ static void test_calls_refusal_quotes_safely(void **state)
 {
     (void)state;
     struct world w;
-    char body[256] = "{\"";
+    struct text body = TEXT_INIT;
     world_up(&w, NULL);
+    text_puts(&body, "{\"");
     for (int i = 0; i < 40; i++)
-        strcat(body, "\xe6\xba\x90");
-    strcat(body, "\":1}");
-    assert_refused(&w, "POST", "/v1/sources/s/switch", body, 400, "unknown key");
+        text_puts(&body, "\xe6\xba\x90");
+    text_puts(&body, "\":1}");
+    assert_refused(&w, "POST", "/v1/sources/s/switch", text_str(&body), 400, "unknown key");
+    text_free(&body);
     world_down(&w);
 }
 
