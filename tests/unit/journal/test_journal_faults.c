@@ -338,7 +338,7 @@ static void test_commit_is_synced_before_it_is_answered(void **state)
     }
     world_run_until(w, &results[399].is_done);
     uint64_t syncs = vfs_fault_count(VFS_FAULT_SYNC) - before;
-    assert_true(syncs >= 400 / 64);
+    assert_true(syncs >= 400 / 64 && syncs < 200); /* to queue one is far cheaper than to commit one */
 }
 
 /*
