@@ -588,8 +588,8 @@ static void step_state(struct cutover *c, const struct cutover_event *ev, struct
     case CUTOVER_STATE_UNDO_RESUME: step_undo_resume(c, ev, effects); break;
     case CUTOVER_STATE_END: step_end(c, ev, effects); break;
     case CUTOVER_STATE_RELEASE:
-    case CUTOVER_STATE_UNDO_RELEASE: /* left within the step that enters them */
-    case CUTOVER_STATE_COUNT: assert(!"a state nobody stays in"); break;
+    case CUTOVER_STATE_UNDO_RELEASE:                /* left within the step that enters them */
+    case CUTOVER_STATE_COUNT: assert(false); break; /* nobody stays in these */
     }
 }
 

@@ -84,7 +84,8 @@ static void fill_errant(const struct reading *r, const struct gtid_set *old_know
 }
 
 static int judge_gate(const struct source *s, struct reading *r, const struct gtid_set *executed,
-                      const struct gtid_set *purged, const struct gtid_set *old_known, const char *uuid)
+                      const struct gtid_set *purged, const struct gtid_set *owned, const struct gtid_set *old_known,
+                      const char *uuid)
 {
     uint8_t uuid_bytes[GTID_UUID_BYTES];
     struct gtid_set *loss = accepted_loss(s, r);
@@ -95,7 +96,8 @@ static int judge_gate(const struct source *s, struct reading *r, const struct gt
                                   .reader_count = r->positions.reader_count,
                                   .validators = r->positions.validators,
                                   .validator_count = r->positions.validator_count };
-    if (gtid_uuid_parse(uuid, strlen(uuid), uuid_bytes) == 0) in.executed_uuid = uuid_bytes;
+    /* What the server owns but has not yet executed (semi-sync waits so) is not lost: only with nothing owned is it rewound. */
+    if (gtid_set_is_empty(owned) && gtid_uuid_parse(uuid, strlen(uuid), uuid_bytes) == 0) in.executed_uuid = uuid_bytes;
     fill_delivered(r, loss, &in);
     fill_errant(r, old_known, &in);
     struct gtid_gate_result result;
@@ -144,6 +146,7 @@ static void judge(struct source *s, struct reading *r)
     bool is_check = r->kind == READING_CHECK;
     const struct gtid_set *executed = is_check ? r->new_facts.executed : r->new_gtids.executed;
     const struct gtid_set *purged = is_check ? r->new_facts.purged : r->new_gtids.purged;
+    const struct gtid_set *owned = is_check ? r->new_facts.owned : r->new_gtids.owned;
     const char *uuid = is_check ? r->new_facts.server_uuid : r->new_gtids.server_uuid;
     struct gtid_set *sum = NULL;
     const struct gtid_set *old_known = NULL;
@@ -160,7 +163,7 @@ static void judge(struct source *s, struct reading *r)
         if (r->snapshot == NULL) r->snapshot = gtid_set_copy(old_known);
     }
     check_list_free(&r->gate_checks);
-    int rv = judge_gate(s, r, executed, purged, old_known, uuid);
+    int rv = judge_gate(s, r, executed, purged, owned, old_known, uuid);
     gtid_set_del(sum);
     if (rv != 0) {
         finish(s, r, CUTOVER_VERDICT_FAILED, rv, "memory ran out");
