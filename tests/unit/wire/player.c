@@ -223,5 +223,11 @@ const char *snapshot_text(const struct snapshot *s)
 
 bool snapshot_is_equal(const struct snapshot *a, const struct snapshot *b)
 {
-    return strcmp(snapshot_text(a), snapshot_text(b)) == 0;
+    return a->phase == b->phase && a->opaque == b->opaque && a->owed == b->owed && a->transaction == b->transaction &&
+           a->boundary == b->boundary && a->quit == b->quit && a->stream == b->stream && a->between == b->between &&
+           a->parked == b->parked && a->blocked == b->blocked && a->greeted == b->greeted &&
+           a->thread_id == b->thread_id && a->flags == b->flags && a->unknown == b->unknown &&
+           a->forwarded[0] == b->forwarded[0] && a->forwarded[1] == b->forwarded[1] && a->gtid_count == b->gtid_count &&
+           a->whole_count == b->whole_count && a->request_count == b->request_count && strcmp(a->user, b->user) == 0 &&
+           strcmp(a->version, b->version) == 0;
 }
