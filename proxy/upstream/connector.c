@@ -49,8 +49,8 @@ struct connector {
     char where[64];                       /* "10.0.0.1:3306" */
     uint64_t deadline_ms;
     struct connector_cancel *cancel; /* may be NULL */
-    int end;                         /* why we ended it: SLUICE_ERR_TIMEOUT, _CANCELED, _PROTOCOL (no TLS); else 0 */
-    bool is_adopted;                 /* the socket is known to us */
+    int end;         /* why we ended it: SLUICE_ERR_TIMEOUT, _CANCELED, _PROTOCOL (no TLS), _WRONG_SERVER; else 0 */
+    bool is_adopted; /* the socket is known to us */
     bool is_broken;
 #ifdef MARIADB_PACKAGE_VERSION
     bool is_greeted; /* the greeting's capabilities were read; see check_greeting() */
@@ -315,9 +315,24 @@ static int library_init(void)
     return 0;
 }
 
+/* Before the connection is complete the library shows no descriptor, and 0 in its field. */
 static int library_fd(struct connector *c)
 {
-    return (int)c->mysql.net.fd;
+    return c->mysql.net.vio == NULL || c->mysql.net.fd <= 0 ? -1 : (int)c->mysql.net.fd;
+}
+
+static bool is_connected_to(struct connector *c, const char *ip)
+{
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof peer;
+    char text[INET6_ADDRSTRLEN] = "";
+    if (getpeername(library_fd(c), (struct sockaddr *)&peer, &len) != 0) return false;
+    if (peer.ss_family == AF_INET6) {
+        inet_ntop(AF_INET6, &((struct sockaddr_in6 *)&peer)->sin6_addr, text, sizeof text);
+    } else {
+        inet_ntop(AF_INET, &((struct sockaddr_in *)&peer)->sin_addr, text, sizeof text);
+    }
+    return strcmp(text, ip) == 0;
 }
 
 static void library_set_tls(struct connector *c, const struct upstream_target *t)
@@ -344,24 +359,30 @@ static void library_set_options(struct connector *c)
 }
 
 /* One turn of waiting. The library does not say for what it waits: mostly to read; the rest is found by short slices. */
-static bool library_may_go_on(struct connector *c, bool is_connecting)
+static bool library_may_go_on(struct connector *c)
 {
     int fd = library_fd(c);
     if (fd < 0) return wait_for(c, -1, 0, 1) >= 0;
     adopt_socket(c, fd);
-    return wait_for(c, fd, is_connecting ? POLLOUT : POLLIN, 5) >= 0;
+    return wait_for(c, fd, POLLIN, 5) >= 0;
 }
 
+/*
+ * The library compares the certificate with the host that it was given to connect to, and leaves no moment to put another in its place.
+ * So with verify-name it gets the name, resolves it once more, and what it reached must be the address that was asked for. (Its
+ * resolving is the one thing here that no deadline ends.)
+ */
 static bool library_connect(struct connector *c, const char *ip, unsigned port)
 {
-    for (;;) {
-        enum net_async_status status =
-            mysql_real_connect_nonblocking(&c->mysql, ip, c->target->user, c->target->password, NULL, port, NULL, 0);
-        if (status == NET_ASYNC_COMPLETE) return true;
-        if (status != NET_ASYNC_NOT_READY) return false;
-        enum connect_stage stage = mysql_get_connect_nonblocking_stage(&c->mysql);
-        if (!library_may_go_on(c, stage <= CONNECT_STAGE_NET_WAIT_CONNECT)) return false;
-    }
+    const struct upstream_target *t = c->target;
+    const char *host = t->tls == CONFIG_TLS_VERIFY_NAME ? t->host : ip;
+    enum net_async_status status;
+    do {
+        status = mysql_real_connect_nonblocking(&c->mysql, host, t->user, t->password, NULL, port, NULL, 0);
+    } while (status == NET_ASYNC_NOT_READY && library_may_go_on(c));
+    if (status != NET_ASYNC_COMPLETE) return false;
+    if (!is_connected_to(c, ip)) c->end = SLUICE_ERR_WRONG_SERVER;
+    return c->end == 0;
 }
 
 static bool library_query(struct connector *c, const char *sql)
@@ -369,7 +390,7 @@ static bool library_query(struct connector *c, const char *sql)
     for (;;) {
         enum net_async_status status = mysql_real_query_nonblocking(&c->mysql, sql, (unsigned long)strlen(sql));
         if (status == NET_ASYNC_COMPLETE) return true;
-        if (status != NET_ASYNC_NOT_READY || !library_may_go_on(c, false)) return false;
+        if (status != NET_ASYNC_NOT_READY || !library_may_go_on(c)) return false;
     }
 }
 
@@ -379,15 +400,17 @@ static MYSQL_ROW library_fetch_row(struct connector *c, MYSQL_RES *result)
     for (;;) {
         enum net_async_status status = mysql_fetch_row_nonblocking(result, &row);
         if (status == NET_ASYNC_COMPLETE) return row;
-        if (status != NET_ASYNC_NOT_READY || !library_may_go_on(c, false)) return NULL;
+        if (status != NET_ASYNC_NOT_READY || !library_may_go_on(c)) return NULL;
     }
 }
 
 static void library_free_result(struct connector *c, MYSQL_RES *result)
 {
-    if (c->end != 0 || c->is_broken) shutdown(library_fd(c), SHUT_RDWR); /* what is left is not waited for */
+    if ((c->end != 0 || c->is_broken) && library_fd(c) >= 0) {
+        shutdown(library_fd(c), SHUT_RDWR); /* what is left is not waited for */
+    }
     while (mysql_free_result_nonblocking(result) == NET_ASYNC_NOT_READY) {
-        if (!library_may_go_on(c, false)) shutdown(library_fd(c), SHUT_RDWR);
+        if (!library_may_go_on(c)) shutdown(library_fd(c), SHUT_RDWR);
     }
 }
 
@@ -461,6 +484,7 @@ static int code_of(unsigned number)
 static const char *end_text(int end)
 {
     if (end == SLUICE_ERR_TIMEOUT) return "no answer within the time allowed";
+    if (end == SLUICE_ERR_WRONG_SERVER) return "its name leads to another address";
     return end == SLUICE_ERR_CANCELED ? "canceled" : no_tls_text;
 }
 

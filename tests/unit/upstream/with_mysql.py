@@ -25,23 +25,29 @@ sys.path.insert(0, str(LIB))
 from sluicetest import Processes, Server, wait_until  # noqa: E402
 
 
-def another_ca(path):
-    """A certificate authority that has signed nothing."""
+def certificate(name, issuer=None):
+    """(key, certificate): a certificate authority, or, with an |issuer|, a server's whose only name is |name|."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "somebody else")])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} of a test")])
+    issuer_key, issuer_name = (issuer[0], issuer[1].subject) if issuer else (key, subject)
     now = datetime.datetime.now(datetime.timezone.utc)
-    certificate = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-                   .serial_number(1).not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
-                   .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-                   .sign(key, hashes.SHA256()))
-    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    return path
+    builder = (x509.CertificateBuilder().subject_name(subject).issuer_name(issuer_name).public_key(key.public_key())
+               .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(minutes=5))
+               .not_valid_after(now + datetime.timedelta(days=1))
+               .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True))
+    if issuer:
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+    return key, builder.sign(issuer_key, hashes.SHA256())
 
 
-def server_name(server):
-    """The name in a server's certificate."""
-    certificate = x509.load_pem_x509_certificate((server.data / "server-cert.pem").read_bytes())
-    return certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
+def write_certificates(folder):
+    """ca.pem, wrong-ca.pem, server-cert.pem (for localhost), server-key.pem."""
+    ca, wrong = certificate("ca"), certificate("somebody else")
+    key, server = certificate("localhost", ca)
+    for name, what in (("ca", ca[1]), ("wrong-ca", wrong[1]), ("server-cert", server)):
+        (folder / f"{name}.pem").write_bytes(what.public_bytes(serialization.Encoding.PEM))
+    (folder / "server-key.pem").write_bytes(key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
 
 
 def prepare(a, b):
@@ -70,15 +76,17 @@ def main():
     processes = Processes()
     with tempfile.TemporaryDirectory(prefix="sluice-upstream-") as folder:
         folder = pathlib.Path(folder)
-        a = Server("a", folder, processes)
+        write_certificates(folder)
+        a = Server("a", folder, processes, {"ssl-ca": folder / "ca.pem", "ssl-cert": folder / "server-cert.pem",
+                                            "ssl-key": folder / "server-key.pem"})
         b = Server("b", folder, processes, {"tls-version": "", "binlog-ignore-db": "never", "replica-skip-errors": "1062",
                                             "sync-binlog": "0"})
         try:
             prepare(a, b)
             env = {"SLUICE_TEST_A_PORT": str(a.port), "SLUICE_TEST_A_PID": str(a.pid), "SLUICE_TEST_A_UUID": a.uuid,
                    "SLUICE_TEST_B_PORT": str(b.port), "SLUICE_TEST_B_UUID": b.uuid,
-                   "SLUICE_TEST_CA": str(a.data / "ca.pem"), "SLUICE_TEST_CA_WRONG": str(another_ca(folder / "ca.pem")),
-                   "SLUICE_TEST_TLS_NAME": server_name(a)}
+                   "SLUICE_TEST_CA": str(folder / "ca.pem"), "SLUICE_TEST_CA_WRONG": str(folder / "wrong-ca.pem"),
+                   "SLUICE_TEST_TLS_NAME": "localhost"}
             return subprocess.run(sys.argv[1:], env={**os.environ, **env}, check=False, timeout=240).returncode
         finally:
             a.thaw()
