@@ -197,16 +197,43 @@ static void find_owners(struct found_list *list)
     closedir(proc);
 }
 
+static int read_tables(const struct remote_end *remote, struct found_list *list)
+{
+    int rv = read_table("/proc/net/tcp", remote, list);
+    return rv == 0 ? read_table("/proc/net/tcp6", remote, list) : rv;
+}
+
+/*
+ * A socket may be closed between the reading of the table and the search for its owner: nobody has it then, and that is not "an
+ * owner that we may not see". What is no longer in a second table is dropped.
+ */
+static int drop_closed(const struct remote_end *remote, struct found_list *list)
+{
+    struct found_list now = { 0 };
+    int rv = read_tables(remote, &now);
+    size_t kept = 0;
+    if (rv == 0) qsort(now.items, now.count, sizeof *now.items, by_inode);
+    for (size_t i = 0; rv == 0 && i < list->count; i++) {
+        const struct found *f = &list->items[i];
+        bool is_open = f->socket.owner != THREADS_OWNER_UNKNOWN ||
+                       bsearch(f, now.items, now.count, sizeof *now.items, by_inode) != NULL;
+        if (is_open) list->items[kept++] = *f;
+    }
+    if (rv == 0) list->count = kept;
+    mem_free(now.items);
+    return rv;
+}
+
 int local_sockets_read(const struct sockaddr *remote, struct threads_socket **out, size_t *out_count)
 {
     struct found_list list = { 0 };
     struct remote_end end;
     int rv = remote_end_of(remote, &end);
-    if (rv == 0) rv = read_table("/proc/net/tcp", &end, &list);
-    if (rv == 0) rv = read_table("/proc/net/tcp6", &end, &list);
+    if (rv == 0) rv = read_tables(&end, &list);
+    if (rv == 0 && list.count > 0) find_owners(&list);
+    if (rv == 0 && list.unowned > 0) rv = drop_closed(&end, &list);
     struct threads_socket *sockets = NULL;
     if (rv == 0 && list.count > 0) {
-        find_owners(&list);
         sockets = mem_calloc(list.count, sizeof *sockets);
         if (sockets == NULL) rv = SLUICE_ERR_NOMEM;
         for (size_t i = 0; rv == 0 && i < list.count; i++)
