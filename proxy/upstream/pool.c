@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <string.h>
 #include <time.h>
@@ -197,6 +198,22 @@ static void job_end_waiting(struct upstream_pool *pool, struct job *job, int sta
     job_end(pool, job, status);
 }
 
+/*
+ * Signals are the main loop's: a thread here gets none, SIGPIPE of a TLS write included. Those of a crash stay as they are.
+ */
+static int thread_create(pthread_t *out, const pthread_attr_t *attr, void *(*run)(void *), void *arg)
+{
+    static const int crashes[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP };
+    sigset_t blocked, before;
+    sigfillset(&blocked);
+    for (size_t i = 0; i < ARRAY_LEN(crashes); i++)
+        sigdelset(&blocked, crashes[i]);
+    pthread_sigmask(SIG_SETMASK, &blocked, &before);
+    int failed = pthread_create(out, attr, run, arg);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failed;
+}
+
 /* ---- threads of a room ---- */
 
 static int room_add_thread(struct upstream_pool *pool, enum room_id id);
@@ -306,7 +323,7 @@ static int room_add_thread(struct upstream_pool *pool, enum room_id id)
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES);
-    int failed = pthread_create(&thread, &attr, room_thread, start);
+    int failed = thread_create(&thread, &attr, room_thread, start);
     pthread_attr_destroy(&attr);
     if (failed != 0) {
         mem_free(start);
@@ -408,7 +425,7 @@ int upstream_pool_new(unsigned probe_threads, struct upstream_pool **out)
     pool->rooms[ROOM_ORDINARY].threads_max = pool->rooms[ROOM_SLOW].threads_max = probe_threads;
     pool->rooms[ROOM_RESERVED].threads_max = RESERVED_THREADS_MAX;
     pool->next_id = 1;
-    if (pthread_create(&pool->keeper, NULL, keeper_thread, pool) != 0) {
+    if (thread_create(&pool->keeper, NULL, keeper_thread, pool) != 0) {
         pool_destroy(pool);
         return SLUICE_ERR_IO;
     }
