@@ -6,10 +6,19 @@
 #ifdef SLUICE_FAULTS
 /* fault_is_on - "skip-drain", "skip-gate", "flip-unrecorded". Any thread. */
 bool fault_is_on(const char *name);
+/*
+ * fault_pause_at - SLUICE_FAULT_PAUSE=PHASE:PATH: when a switch enters this phase, and before anything of it is done, make
+ * PATH.reached and stand still until PATH.go is there: whoever tests freezes or kills somebody in between. The source's loop.
+ */
+void fault_pause_at(const char *phase);
 #else
 static inline bool fault_is_on(const char *name)
 {
     (void)name;
     return false;
+}
+static inline void fault_pause_at(const char *phase)
+{
+    (void)phase;
 }
 #endif

@@ -423,6 +423,7 @@ static void do_report(struct source *s, const struct cutover_effect *effect)
                     json_pack("{s:s,s:I,s:s,s:s}", "type", "step", "at-ms", (json_int_t)at_ms, "phase", phase, "text",
                               effect->text));
     source_admit(s); /* held clients are told the phase */
+    if (effect->from != effect->to) fault_pause_at(phase);
 }
 
 static void perform(struct source *s, const struct cutover_effect *effect)
