@@ -108,7 +108,6 @@ static size_t event_head_len(const uint8_t *event, size_t event_len)
 
 static void tell_gtid(struct tracker *t, const struct tracker_gtid *gtid)
 {
-    t->stream.is_gtid_told = true;
     if (t->options.hooks.on_gtid != NULL) t->options.hooks.on_gtid(t->options.hooks.arg, gtid);
 }
 
@@ -217,10 +216,9 @@ static bool query_begins_with(const struct stream *s, const char *words)
 
 static void transaction_end(struct tracker *t)
 {
-    struct stream *s = &t->stream;
-    s->place = STREAM_BETWEEN;
-    if (s->is_gtid_told && t->options.hooks.on_whole != NULL) t->options.hooks.on_whole(t->options.hooks.arg);
-    s->is_gtid_told = false;
+    assert(t->stream.place != STREAM_BETWEEN); /* so that on_whole follows an on_gtid */
+    t->stream.place = STREAM_BETWEEN;
+    if (t->options.hooks.on_whole != NULL) t->options.hooks.on_whole(t->options.hooks.arg);
 }
 
 static void query_end(struct tracker *t, uint64_t payload_len)

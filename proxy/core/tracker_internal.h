@@ -102,7 +102,6 @@ struct stream {
     bool is_parked;
     bool is_blocked;
     bool is_answered;       /* an event came; |prefix| is known */
-    bool is_gtid_told;      /* on_gtid was called and on_whole was not */
     uint8_t prefix;         /* bytes in front of an event: 1, or 3 with semi-sync */
     enum event_class event; /* the event that passes */
     size_t query_at;        /* offset in the payload of the Query's text; 0 while not known */

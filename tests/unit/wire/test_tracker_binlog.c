@@ -408,6 +408,9 @@ static void test_mariadb_gtid(void **state)
     event(&w, MARIADB_GTID, BYTES("\x07\0\0\0\0\0\0\0\0\0\0\0\x01"));
     event(&w, MARIADB_QUERY_COMPRESSED, BYTES("statement"));
     expect(&w, true, 3, 3);
+    event(&w, MARIADB_GTID, BYTES("\x08\0\0\0\0\0\0\0\0\0\0\0\x01"));
+    event(&w, 99, BYTES("unknown"));
+    expect(&w, true, 4, 4);
     world_down(&w);
 }
 
@@ -550,6 +553,20 @@ static void test_request_that_is_not_understood(void **state)
     }
 }
 
+/* A server that answers half a request: what it took for the rest nobody knows. */
+static void test_request_that_is_answered_early(void **state)
+{
+    (void)state;
+    struct world w = { .prefix = 1, .seq = 1 };
+    player_start(&w.p, NULL);
+    player_log_in(&w.p, FLAGS, FLAGS);
+    assert_int_equal(player_feed(&w.p, TRACKER_CLIENT, "\x15\0\0\0\x12\4\0\0\0\0\0\7\0\0\0bin", 18), 0);
+    event(&w, ROTATE, BYTES("\4\0\0\0\0\0\0\0bin.000001"));
+    assert_int_equal(tracker_opaque_reason(w.p.tracker), TRACKER_OPAQUE_LOST);
+    assert_int_equal(w.p.request_count, 0);
+    world_down(&w);
+}
+
 /* A second request while a stream runs is no client's habit: not followed. Quitting is. */
 static void test_commands_on_a_running_stream(void **state)
 {
@@ -612,6 +629,7 @@ int main(void)
         cmocka_unit_test(test_second_dump_after_eof),
         cmocka_unit_test(test_broken_streams_are_opaque),
         cmocka_unit_test(test_request_that_is_not_understood),
+        cmocka_unit_test(test_request_that_is_answered_early),
         cmocka_unit_test(test_commands_on_a_running_stream),
         cmocka_unit_test(test_large_request),
     };

@@ -292,6 +292,68 @@ static void test_command_out_of_order_is_refused(void **state)
     player_stop(&p);
 }
 
+/* The OK behind rows is as long as what it tells of the session; the EOF has warnings where an OK has a number. */
+static void test_ends_of_rows(void **state)
+{
+    (void)state;
+    struct player p;
+    player_start(&p, NULL);
+    player_log_in(&p, MODERN, MODERN);
+    client(&p, 0, BYTES("\x03SELECT"));
+    server(&p, 1, BYTES("\x01"));
+    server(&p, 2,
+           BYTES("\x03"
+                 "def"));
+    server(&p, 3, BYTES("\x01z"));
+    server(&p, 4, BYTES("\xfe\0\0\3\x40\0\0\0\x0b\x05\x09\x08T_______"));
+    assert_true(tracker_is_in_transaction(p.tracker));
+    expect_phase(&p, TRACKER_COMMAND);
+    player_stop(&p);
+
+    player_start(&p, NULL);
+    player_log_in(&p, OLD, OLD);
+    client(&p, 0, BYTES("\x03SELECT"));
+    server(&p, 1, BYTES("\x01"));
+    server(&p, 2,
+           BYTES("\x03"
+                 "def"));
+    server(&p, 3, BYTES("\xfe\xfc\xff\2\0"));
+    server(&p, 4, BYTES("\x01z"));
+    server(&p, 5, BYTES("\xfe\xfe\xff\3\0"));
+    assert_true(tracker_is_in_transaction(p.tracker));
+    expect_phase(&p, TRACKER_COMMAND);
+    player_stop(&p);
+}
+
+/* The queue keeps its order when it grows after it has gone round. */
+static void test_pipeline_grows_in_order(void **state)
+{
+    (void)state;
+    struct player p;
+    player_start(&p, NULL);
+    player_log_in(&p, OLD, OLD);
+    for (int i = 0; i < 10; i++)
+        client(&p, 0, BYTES("\x0e"));
+    for (int i = 0; i < 9; i++)
+        server(&p, 1, BYTES("\0\0\0\2\0\0\0"));
+    for (int i = 0; i < 20; i++)
+        client(&p, 0, i % 2 == 0 ? "\x09" : "\x04", 1);
+    server(&p, 1, BYTES("\0\0\0\2\0\0\0"));
+    for (int i = 0; i < 20; i++) {
+        expect_phase(&p, TRACKER_REPLY);
+        if (i % 2 == 0) {
+            server(&p, 1, BYTES("Uptime: 1"));
+        } else {
+            server(&p, 1,
+                   BYTES("\x03"
+                         "def"));
+            server(&p, 2, BYTES("\xfe\0\0\2\0"));
+        }
+    }
+    expect_phase(&p, TRACKER_COMMAND);
+    player_stop(&p);
+}
+
 /* MariaDB reports progress in packets that look like errors. */
 static void test_mariadb_progress_is_no_end(void **state)
 {
@@ -374,6 +436,8 @@ int main(void)
         cmocka_unit_test(test_long_pipeline),
         cmocka_unit_test(test_pipeline_without_end_or_memory),
         cmocka_unit_test(test_command_out_of_order_is_refused),
+        cmocka_unit_test(test_ends_of_rows),
+        cmocka_unit_test(test_pipeline_grows_in_order),
         cmocka_unit_test(test_mariadb_progress_is_no_end),
         cmocka_unit_test(test_mariadb_cached_metadata),
         cmocka_unit_test(test_mariadb_bulk_execute),
