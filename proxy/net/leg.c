@@ -103,7 +103,8 @@ int leg_open(struct session *session, const struct sessions_route *route, int *o
     leg->backend_index = route->backend_index;
     leg->epoch = route->epoch;
     leg->opened_ms = uv_now(s->config.loop);
-    leg->tracker = tracker_new(NULL);
+    const struct tracker_options options = streams_tracker_options(leg);
+    leg->tracker = tracker_new(&options);
     if (leg->tracker == NULL) goto err_after_alloc;
     int fd = socket(route->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     rv = errno == EMFILE || errno == ENFILE ? SLUICE_ERR_BUSY : SLUICE_ERR_NOMEM;
@@ -115,6 +116,7 @@ int leg_open(struct session *session, const struct sessions_route *route, int *o
         goto err_after_record;
     }
     link_leg(leg, session);
+    streams_begin(leg);
     int result = begin_connect(leg, route);
     if (result != 0) {
         leg_close(leg);
@@ -148,6 +150,7 @@ void leg_close(struct leg *leg)
     struct sessions *s = leg->owner;
     struct session *session = leg->session;
     assert(session != NULL && session->leg == leg && s->leg_count > 0);
+    streams_end(leg);
     session->leg = NULL;
     leg->session = NULL;
     if (leg->prev == NULL) {

@@ -319,6 +319,7 @@ void relay_run(struct session *session, bool to_client, bool to_server)
         on_client_result(session, pump(&p));
         if (session->state != SESSION_RELAYING) return;
     }
+    streams_look(session->leg);
     if (!relay_ends(session)) return;
     if (s->is_draining && session_is_idle(session)) {
         s->counters.closed_boundary_total++;

@@ -240,12 +240,12 @@ static void drop_leg(struct session *session)
     leg_close(session->leg);
     uv_timer_stop(&session->timer);
     pipe_free(session->owner, &session->to_server);
-    session->to_client.is_eof = session->to_server.is_eof = false;
 }
 
 void session_unroute(struct session *session)
 {
     assert(session->state == SESSION_CONNECTING || session->state == SESSION_GREETING);
+    assert(!session->to_client.is_eof && !session->to_server.is_eof); /* nothing was relayed */
     drop_leg(session);
     pipe_free(session->owner, &session->to_client);
     session_hold(session);

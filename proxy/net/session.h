@@ -44,6 +44,10 @@ struct leg {
     uint64_t bytes_to_server, bytes_to_client;
     uint16_t port;
     char host[STREAM_HOST_LEN + 1];
+    struct tracker_gtid gtid; /* of the transaction in progress on a binlog stream */
+    bool is_in_gtid;          /* |gtid| was sent in part */
+    bool is_opaque_told;
+    uint64_t parked_ms;   /* uv_now() when it was first seen parked, 0: it is not */
     bool is_hangup_seen;  /* its FIN was noticed while it was not read */
     bool is_write_broken; /* it takes no more bytes; what it said last is still read */
 };
@@ -80,6 +84,8 @@ struct sessions {
     char phase[SESSIONS_PHASE_LEN + 1]; /* HOLD */
     bool is_draining;
     bool is_closing;
+    bool is_parking;
+    uv_timer_t park_timer; /* runs while |is_parking| */
     struct session *first, *last;
     struct leg *legs;
     uint32_t leg_count;
@@ -127,6 +133,17 @@ void session_last_words(struct session *session);
 SLUICE_MUSTCHECK int leg_open(struct session *session, const struct sessions_route *route, int *out_errno);
 /* leg_close - its socket is closed when this returns. */
 void leg_close(struct leg *leg);
+
+/* streams.c */
+
+/* streams_tracker_options - hooks that end in the source's, for the tracker of |leg|. */
+struct tracker_options streams_tracker_options(struct leg *leg);
+/* streams_begin - a leg's tracker exists: park it if that is on. */
+void streams_begin(struct leg *leg);
+/* streams_look - after bytes were relayed: has the leg become opaque? */
+void streams_look(struct leg *leg);
+/* streams_end - the leg is about to be closed. */
+void streams_end(struct leg *leg);
 
 /* relay.c */
 

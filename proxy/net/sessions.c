@@ -117,7 +117,9 @@ int sessions_new(const struct sessions_config *config, struct sessions **out)
     s->config.source_address = NULL; /* the caller's, and not needed any more */
     uv_idle_init(config->loop, &s->work);
     s->work.data = s;
-    s->alive = 2; /* the hold and |work| */
+    uv_timer_init(config->loop, &s->park_timer);
+    s->park_timer.data = s;
+    s->alive = 3; /* the hold, |work| and |park_timer| */
     sessions_set_phase_text(s, phase_starting);
     *out = s;
     return 0;
@@ -327,4 +329,5 @@ void sessions_close(struct sessions *s, void (*on_closed)(void *arg), void *arg)
     close_all(s);
     hold_close(s->hold, on_hold_closed, s);
     uv_close((uv_handle_t *)&s->work, on_work_closed);
+    uv_close((uv_handle_t *)&s->park_timer, on_work_closed);
 }

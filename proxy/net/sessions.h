@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <uv.h>
 #include "core/attr.h"
+#include "core/tracker.h"
 #include "net/legs.h"
 #include "net/stream.h"
 
@@ -79,6 +80,23 @@ struct sessions_callbacks {
     void (*on_leg_lost)(void *arg, const struct sessions_loss *loss);
 };
 
+/*
+ * What binlog streams carry, as it passes (design, D). Called while bytes are being relayed, before they are written: must not call
+ * any sessions_* function. |stream| names the session (sessions_leg.session_id). Each may be NULL.
+ */
+struct sessions_stream_hooks {
+    /* The server answered the reader's request by its first event. */
+    void (*on_request)(void *arg, uint64_t stream, const struct tracker_dump_request *request);
+    /* The first byte of a transaction is about to be sent. */
+    void (*on_gtid)(void *arg, uint64_t stream, const struct tracker_gtid *gtid);
+    /* Its last byte was. */
+    void (*on_whole)(void *arg, uint64_t stream, const struct tracker_gtid *gtid);
+    /* The stream ended inside a transaction: it was sent in part. */
+    void (*on_cut)(void *arg, uint64_t stream, const struct tracker_gtid *gtid);
+    /* The session cannot be followed any more (passed-through TLS, compression, an unknown command): what it carries is not known. */
+    void (*on_opaque)(void *arg, uint64_t stream, const char *why);
+};
+
 struct sessions_config {
     uv_loop_t *loop;
     const char *source_id;       /* copied */
@@ -89,6 +107,7 @@ struct sessions_config {
     const char *source_address;  /* numeric local address of legs; NULL: the system's choice */
     struct legs *legs;           /* the caller's, must outlive |sessions|; NULL: legs are not recorded (tests) */
     struct sessions_callbacks callbacks;
+    struct sessions_stream_hooks streams;
     void *arg;
 };
 
@@ -108,6 +127,8 @@ struct sessions_counters {
     uint64_t protocol_errors_total;
     uint64_t emfile_total; /* no descriptor for a leg */
     uint64_t nomem_total;
+    uint64_t streams_cut_total;          /* binlog streams that ended inside a transaction */
+    uint64_t parks_expired_total;        /* parked streams closed at their boundary after SESSIONS_PARK_MS_MAX */
     uint64_t invariant_violations_total; /* promise 1; stays 0 */
     uint64_t bytes_to_server_total;
     uint64_t bytes_to_client_total;
@@ -119,7 +140,7 @@ struct sessions_counters {
     uint64_t buffered_bytes_max;     /* ever; at most 2 x SESSIONS_BUFFER_BYTES a session */
 };
 
-enum { SESSIONS_BUFFER_BYTES = 65536 };
+enum { SESSIONS_BUFFER_BYTES = 65536, SESSIONS_PARK_MS_MAX = 20000 };
 
 /* A leg as sessions_each_leg() shows it; pointers are valid inside the callback only. */
 struct sessions_leg {
@@ -184,6 +205,15 @@ enum sessions_mode_kind sessions_mode_kind(const struct sessions *s);
 void sessions_drain_begin(struct sessions *s);
 /* sessions_drain_kill - close all legs that are left, and their clients; counted. Returns how many. Also without a drain. */
 uint32_t sessions_drain_kill(struct sessions *s);
+
+/*
+ * sessions_park - on: binlog streams stop in front of their next transaction; the one in progress is let through to its end. Streams
+ * that begin meanwhile are parked from birth. One that stays parked for SESSIONS_PARK_MS_MAX is closed there: its reader gives up at
+ * 60 s, and comes again. Off: they go on, without a byte lost. Twice is once.
+ */
+void sessions_park(struct sessions *s, bool on);
+/* sessions_unparked_count - streams that are still inside a transaction, or whose login has not got as far as to tell. */
+uint32_t sessions_unparked_count(const struct sessions *s);
 
 uint32_t sessions_leg_count(const struct sessions *s);    /* connecting ones included */
 uint32_t sessions_stream_count(const struct sessions *s); /* legs that carry a binlog stream */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Ending sessions: idle ones at once, busy ones at their boundary, the rest by force; and one backend at every instant. */
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/log.h"
@@ -182,6 +183,46 @@ static void test_stream_between_transactions_is_idle(void **state)
     world_down(&w);
 }
 
+/* A stream is not idle while its reader has not taken what was read for it: not a byte of it may be lost. */
+static void test_stream_with_unwritten_events_is_not_idle(void **state)
+{
+    (void)state;
+    enum { EVENT = 60000 };
+    static uint8_t packet[EVENT + 4], payload[EVENT], got[65536];
+    int client, server;
+    struct world w;
+    world_up(&w, NULL);
+    world_route(&w, 0, 1);
+    session_up(&w, 0, 1, &client, &server);
+    client_dumps(&w, client, server);
+    payload[1 + 4] = 27; /* a heartbeat: between transactions before and after it */
+    payload[1 + 9] = (EVENT - 1) & 0xff;
+    payload[1 + 10] = (EVENT - 1) >> 8;
+    size_t total = 0, seen = 0;
+    for (uint8_t seq = 1; sessions_counters(w.s)->buffered_bytes == 0 && total < 64000000; seq++) {
+        size_t len = make_packet(packet, seq, payload, sizeof payload);
+        put(&w, server, packet, len);
+        total += len;
+        for (int i = 0; i < 3; i++)
+            world_turn(&w);
+    }
+    assert_int_not_equal(sessions_counters(w.s)->buffered_bytes, 0);
+    drain(&w);
+    assert_int_equal(sessions_leg_count(w.s), 1);
+    for (;;) {
+        ssize_t n = recv(client, got, sizeof got, 0);
+        if (n == 0) break;
+        if (n > 0) seen += (size_t)n;
+        world_turn(&w);
+    }
+    assert_int_equal(seen, total);
+    assert_int_equal(sessions_counters(w.s)->closed_boundary_total, 1);
+    get_broken(&w, server);
+    close(client);
+    close(server);
+    world_down(&w);
+}
+
 /* A binlog stream inside a transaction is let through to its Xid, and not one event further. */
 static void test_stream_inside_a_transaction_closes_behind_it(void **state)
 {
@@ -335,6 +376,7 @@ int main(void)
         cmocka_unit_test(test_transaction_is_let_through_to_its_commit),
         cmocka_unit_test(test_session_is_not_closed_before_its_reply_is_written),
         cmocka_unit_test(test_stream_between_transactions_is_idle),
+        cmocka_unit_test(test_stream_with_unwritten_events_is_not_idle),
         cmocka_unit_test(test_stream_inside_a_transaction_closes_behind_it),
         cmocka_unit_test(test_kill_ends_what_is_left),
         cmocka_unit_test(test_hold_takes_back_clients_without_a_byte),

@@ -156,7 +156,7 @@ static void test_held_client_gets_no_byte_until_released(void **state)
     world_down(&w);
 }
 
-/* Held clients get their legs in the order in which they came. */
+/* Held clients get their legs in the order in which they came, and who comes during the release queues behind them. */
 static void test_release_keeps_the_order_of_arrival(void **state)
 {
     (void)state;
@@ -166,7 +166,8 @@ static void test_release_keeps_the_order_of_arrival(void **state)
     world_up(&w, &(struct world_options){ .hold_clients_max = CLIENTS, .sessions_max = CLIENTS });
     for (unsigned i = 0; i < CLIENTS; i++) {
         clients[i] = client_connect(&w);
-        WORLD_UNTIL(&w, sessions_held_count(w.s) == i + 1);
+        if (i < CLIENTS - 1)
+            WORLD_UNTIL(&w, sessions_held_count(w.s) == i + 1); /* the last comes while others are released */
     }
     world_route(&w, 0, 1);
     world_turn(&w);
@@ -192,6 +193,7 @@ static void test_expired_client_is_told_all_that_it_needs(void **state)
     world_hold(&w, "draining the old backend");
     int client = client_connect(&w);
     uint64_t since = uv_hrtime();
+    put(&w, client, "HELO", 4); /* unread bytes must not turn the end into a RST, which would take the packet with it */
     assert_int_equal(get_refusal(&w, client, text), error_mysql_errno(SLUICE_ERR_HOLD_TIMEOUT));
     assert_true(uv_hrtime() - since < 3000000000ULL);
     assert_non_null(strstr(text, "source 'orders'"));

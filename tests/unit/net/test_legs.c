@@ -225,9 +225,12 @@ static void test_damaged_file_is_reported_and_replaced(void **state)
     assert_int_equal(slot, 0);
     damage(64 + 6, "\0", 1); /* a uuid without its characters */
     is_unreadable();
-    legs_close(opened(64, LEGS_FOUND_NOTHING));
-    assert_int_equal(truncate(path, 100), 0);
-    is_unreadable();
+    static const off_t lengths[] = { 100, 500 }; /* a file cut short, in its slots, and by less than a page */
+    for (int i = 0; i < 2; i++) {
+        legs_close(opened(4, LEGS_FOUND_NOTHING));
+        assert_int_equal(truncate(path, lengths[i]), 0);
+        is_unreadable();
+    }
 }
 
 /* A file without a byte is what a kill right after its creation leaves: nothing had been opened. */

@@ -160,12 +160,30 @@ static void test_never_reading_server_never_grows_memory(void **state)
         world_turn(&w);
     }
     assert_int_equal(sessions_counters(w.s)->buffered_bytes, SESSIONS_BUFFER_BYTES);
-    close_hard(client);
+    close_hard(client); /* noticed though nothing is read from it now */
+    WORLD_UNTIL(&w, sessions_leg_count(w.s) == 0);
     get_broken(&w, server);
     close(server);
-    WORLD_UNTIL(&w, sessions_leg_count(w.s) == 0);
     assert_int_equal(sessions_counters(w.s)->buffered_bytes, 0);
     assert_int_equal(w.legs_lost, 0);
+    world_down(&w);
+}
+
+/* A server's RST is noticed though its client reads nothing, and so nothing is read from the server. */
+static void test_reset_of_a_server_is_noticed_behind_a_client_that_never_reads(void **state)
+{
+    (void)state;
+    int client, server;
+    struct world w;
+    up(&w, &client, &server);
+    client_asks(&w, client, server, "SELECT endless");
+    while (stuff(&w, server) > 0) {
+    }
+    assert_int_equal(sessions_counters(w.s)->buffered_bytes, SESSIONS_BUFFER_BYTES);
+    close_hard(server);
+    WORLD_UNTIL(&w, w.legs_lost == 1);
+    assert_int_equal(sessions_leg_count(w.s), 0);
+    close(client);
     world_down(&w);
 }
 
@@ -465,6 +483,7 @@ int main(void)
         cmocka_unit_test(test_relay_passes_every_byte_both_ways),
         cmocka_unit_test(test_never_reading_client_never_grows_memory),
         cmocka_unit_test(test_never_reading_server_never_grows_memory),
+        cmocka_unit_test(test_reset_of_a_server_is_noticed_behind_a_client_that_never_reads),
         cmocka_unit_test(test_half_closed_client_gets_its_reply),
         cmocka_unit_test(test_closing_client_ends_its_idle_leg_at_once),
         cmocka_unit_test(test_quit_is_passed_on_and_is_no_loss),

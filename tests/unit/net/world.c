@@ -92,6 +92,7 @@ static void on_closed(void *arg)
 
 void world_down(struct world *w)
 {
+    WORLD_UNTIL(w, uv_backend_timeout(&w->loop) != 0); /* the loop comes to rest */
     listener_close(w->listener, on_closed, w);
     sessions_close(w->s, on_closed, w);
     WORLD_UNTIL(w, w->closed == 2);
@@ -252,6 +253,10 @@ uint16_t get_refusal(struct world *w, int fd, char *out_text)
     out_text[len - 3] = '\0';
     assert_null(strstr(out_text, "connect: connection refused"));
     get_end(w, fd);
+    int error = 0;
+    socklen_t error_len = sizeof error;
+    assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &error_len), 0);
+    assert_int_equal(error, 0); /* no RST came behind it, which would have taken the packet from a slower reader */
     close(fd);
     return (uint16_t)(payload[1] | payload[2] << 8);
 }
