@@ -8,7 +8,7 @@
 
 size_t refusal_build(uint8_t out[REFUSAL_LEN_MAX], uint16_t mysql_errno, const char *source_id, const char *message)
 {
-    char text[512];
+    char text[600];
     snprintf(text, sizeof text, "sluice: source '%.64s': %s", source_id, message);
     return packet_build_error(out, REFUSAL_LEN_MAX, 0, mysql_errno, NULL, text);
 }

@@ -9,7 +9,7 @@ enum { REFUSAL_LEN_MAX = 640 };
 
 /*
  * refusal_build - an ERR packet in place of a greeting: sequence number 0 and no "#sqlstate", as a client has not said yet what
- * it understands. |message| (cut at 511 bytes) is put behind "sluice: source 'X': ". Returns its length.
+ * it understands. |message| is put behind "sluice: source 'X': ", and the whole cut at 599 bytes. Returns its length.
  */
 size_t refusal_build(uint8_t out[REFUSAL_LEN_MAX], uint16_t mysql_errno, const char *source_id, const char *message);
 /*

@@ -28,7 +28,7 @@ enum sessions_mode_kind {
     SESSIONS_REFUSE, /* clients get an error packet */
 };
 
-enum { SESSIONS_PHASE_LEN = 120, SESSIONS_MESSAGE_LEN = 400, SESSIONS_USER_LEN = 32 };
+enum { SESSIONS_PHASE_LEN = 240, SESSIONS_MESSAGE_LEN = 480, SESSIONS_USER_LEN = 32 };
 
 /* Where clients are connected to: the ip:port on which a probe confirmed the pinned uuid in this epoch (promise 1). */
 struct sessions_route {
