@@ -53,6 +53,8 @@ struct config_limits {
     uint32_t drain_timeout_ms;   /* 3s */
     uint32_t catchup_timeout_ms; /* 10s; 0 refuses at once */
     uint32_t pause_timeout_ms;   /* 60s */
+    uint32_t park_timeout_ms;    /* 60s */
+    uint32_t dump_gate_wait_ms;  /* 10s */
     uint32_t verify_timeout_ms;  /* 120s: the consumer, after the flip */
     uint32_t probe_interval_ms;  /* 2s; 10s above 200 sources */
     uint32_t probe_timeout_ms;   /* total deadline of one probe */
@@ -62,6 +64,15 @@ struct config_limits {
     bool is_sessions_max_given;  /* in the file; if not, config_fit_open_files() may lower it */
     bool is_hold_clients_max_given;
 };
+
+/* The first of each is the default. */
+enum config_dump_gate { CONFIG_DUMP_GATE_ENFORCE, CONFIG_DUMP_GATE_WARN, CONFIG_DUMP_GATE_OFF };
+enum config_position_dump {
+    CONFIG_POSITION_DUMP_UNTIL_FIRST_SWITCH,
+    CONFIG_POSITION_DUMP_DENY,
+    CONFIG_POSITION_DUMP_ALLOW
+};
+enum config_bypass { CONFIG_BYPASS_REFUSE, CONFIG_BYPASS_WARN };
 
 struct config_source {
     char *source_id;
@@ -73,6 +84,9 @@ struct config_source {
     char *active; /* name of a backend; read only while there is no record in state-dir */
     struct config_backend *backends;
     size_t backend_count;
+    enum config_dump_gate dump_gate;
+    enum config_position_dump position_dump;
+    enum config_bypass bypass;
     struct config_consumer consumer;
     struct config_limits limits;
     int line; /* where it stands in the file */

@@ -19,6 +19,26 @@ static const struct schema_choice consumer_types[] = {
     { NULL, 0 },
 };
 
+static const struct schema_choice dump_gates[] = {
+    { "enforce", CONFIG_DUMP_GATE_ENFORCE },
+    { "warn", CONFIG_DUMP_GATE_WARN },
+    { "off", CONFIG_DUMP_GATE_OFF },
+    { NULL, 0 },
+};
+
+static const struct schema_choice position_dumps[] = {
+    { "until-first-switch", CONFIG_POSITION_DUMP_UNTIL_FIRST_SWITCH },
+    { "deny", CONFIG_POSITION_DUMP_DENY },
+    { "allow", CONFIG_POSITION_DUMP_ALLOW },
+    { NULL, 0 },
+};
+
+static const struct schema_choice bypasses[] = {
+    { "refuse", CONFIG_BYPASS_REFUSE },
+    { "warn", CONFIG_BYPASS_WARN },
+    { NULL, 0 },
+};
+
 #define SECOND 1000u
 #define MINUTE (60 * SECOND)
 #define HOUR   (60 * MINUTE)
@@ -58,8 +78,12 @@ const struct schema_row schema_rows[] = {
       .help = "how long a switch waits, before it holds anybody, for the new backend to catch up; 0 refuses at once" },
     { LIMIT(pause_timeout_ms), .key = "pause-timeout", .type = SCHEMA_DURATION, .min = 1 * SECOND, .max = 1 * HOUR, .initial = "60s",
       .help = "what the consumer gets to be quiet" },
+    { LIMIT(park_timeout_ms), .key = "park-timeout", .type = SCHEMA_DURATION, .min = 1 * SECOND, .max = 1 * HOUR, .initial = "60s",
+      .help = "what transactions in flight on binlog streams get to end, before the consumer is paused; nobody is held meanwhile" },
     { LIMIT(verify_timeout_ms), .key = "verify-timeout", .type = SCHEMA_DURATION, .min = 1 * SECOND, .max = 1 * HOUR, .initial = "120s",
       .help = "what the consumer gets after the flip to be seen reading from the new backend" },
+    { LIMIT(dump_gate_wait_ms), .key = "dump-gate-wait", .type = SCHEMA_DURATION, .min = 0, .max = 45 * SECOND, .initial = "10s",
+      .help = "how long a binlog request waits for a server that lacks some of what the reader has" },
     { LIMIT(probe_interval_ms), .key = "probe-interval", .type = SCHEMA_DURATION, .min = 100, .max = 1 * HOUR, .initial = "2s",
       .initial_note = "2s, above 200 sources 10s", .help = "between two probes of a backend" },
     { LIMIT(probe_timeout_ms), .key = "probe-timeout", .type = SCHEMA_DURATION, .min = 100, .max = 1 * MINUTE, .initial = "5s",
@@ -100,6 +124,12 @@ const struct schema_row schema_rows[] = {
       .help = "what the verbs call the server" },
     { IN(SCHEMA_BACKEND), .key = "address", .type = SCHEMA_ADDRESS, .required = true, AT(config_backend, address),
       .help = "where the server listens" },
+    { IN(SCHEMA_SOURCE), .key = "dump-gate", .type = SCHEMA_CHOICE, .choices = dump_gates, AT(config_source, dump_gate),
+      .initial_note = "enforce", .help = "whether a binlog request is held to what the server has: refused, let through with a warning, or not looked at" },
+    { IN(SCHEMA_SOURCE), .key = "position-dump", .type = SCHEMA_CHOICE, .choices = position_dumps, AT(config_source, position_dump),
+      .initial_note = "until-first-switch", .help = "whether a reader may ask by file and position, which mean nothing on another server" },
+    { IN(SCHEMA_SOURCE), .key = "bypass", .type = SCHEMA_CHOICE, .choices = bypasses, AT(config_source, bypass),
+      .initial_note = "refuse", .help = "what sessions of the consumer that do not come through Sluice mean for a switch" },
     { IN(SCHEMA_SOURCE), .key = "consumer", .type = SCHEMA_MAP, .required = true, AT(config_source, consumer),
       .section = SCHEMA_CONSUMER, .help = "who reads the binlog and is paused during a switch" },
     { IN(SCHEMA_CONSUMER), .key = "type", .type = SCHEMA_CHOICE, .required = true, .choices = consumer_types, AT(config_consumer, type),
