@@ -32,7 +32,10 @@
     X(SLUICE_ERR_NO_RECORD, -21, 1105, "HY000", "which backend is active is not known")                                \
     X(SLUICE_ERR_SYNTAX, -22, 1105, "HY000", "syntax error")                                                           \
     X(SLUICE_ERR_QUERY, -23, 1105, "HY000", "the server answered a query with an error")                               \
-    X(SLUICE_ERR_STOPPING, -24, 1053, "08S01", "Sluice is being stopped")
+    X(SLUICE_ERR_STOPPING, -24, 1053, "08S01", "Sluice is being stopped")                                              \
+    X(SLUICE_ERR_TLS, -25, 1105, "HY000", "a TLS connection could not be made")                                        \
+    X(SLUICE_ERR_TLS_REQUIRED, -26, 3159, "HY000",                                                                     \
+      "Connections using insecure transport are prohibited while --require_secure_transport=ON.")
 
 enum sluice_error {
 #define X(name, value, number, state, text) name = value,
