@@ -54,7 +54,8 @@ static int client_header(struct tracker *t, struct frame *f)
     bool is_first = f->seq == 0;
     if (t->phase == TRACKER_GREETING) return SLUICE_ERR_PROTOCOL;
     if (t->phase == TRACKER_AUTH && !t->is_handshaken) {
-        if (f->seq != 1 || f->len < 4 || f->len > HANDSHAKE_LEN_MAX) return SLUICE_ERR_PROTOCOL;
+        uint8_t seq = t->is_tls ? 2 : 1; /* the request for TLS was a packet of its own */
+        if (f->seq != seq || f->len < 4 || f->len > HANDSHAKE_LEN_MAX) return SLUICE_ERR_PROTOCOL;
         f->role = ROLE_HANDSHAKE;
         f->lead_want = LEAD_LEN_MAX;
     } else if (t->is_infile) {
@@ -207,7 +208,7 @@ int tracker_feed(struct tracker *t, enum tracker_side from, uint8_t *bytes, size
     assert(from == TRACKER_CLIENT || from == TRACKER_SERVER);
     size_t at = 0;
     *out_forward = 0;
-    while (t->status == 0 && at < len) {
+    while (t->status == 0 && at < len && !t->is_tls_due) {
         if (from == TRACKER_SERVER && t->phase == TRACKER_STREAM && frame_is_whole(&t->frames[from]) &&
             stream_judge(t, bytes + at, len - at) != STREAM_GO)
             break;
@@ -304,6 +305,18 @@ const char *tracker_user(const struct tracker *t)
 bool tracker_has_quit(const struct tracker *t)
 {
     return t->has_quit;
+}
+
+bool tracker_tls_is_due(const struct tracker *t)
+{
+    return t->is_tls_due;
+}
+
+void tracker_tls_begun(struct tracker *t)
+{
+    assert(t->is_tls_due && t->phase == TRACKER_AUTH);
+    t->is_tls_due = false;
+    t->is_tls = true;
 }
 
 uint16_t tracker_status_flags(const struct tracker *t)

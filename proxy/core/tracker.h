@@ -73,8 +73,16 @@ struct tracker_hooks {
     void (*on_whole)(void *arg);
 };
 
+/* What becomes of CLIENT_SSL in the greeting, and of a client that asks for TLS. */
+enum tracker_tls {
+    TRACKER_TLS_STRIP, /* taken out; a client that asks all the same is an error */
+    TRACKER_TLS_PASS,  /* left in; the session of a client that asks becomes OPAQUE */
+    TRACKER_TLS_STOP,  /* left in; feeding stops behind the request: tracker_tls_is_due() */
+};
+
 struct tracker_options {
-    bool keep_tls; /* leave CLIENT_SSL in the greeting (TLS passthrough); else it is taken out */
+    enum tracker_tls tls;
+    bool require_tls; /* with TRACKER_TLS_STOP or _STRIP: a client that logs in without TLS is an error */
     bool
         keep_compression; /* leave CLIENT_COMPRESS and CLIENT_ZSTD_COMPRESSION_ALGORITHM in it; else they are taken out */
     struct tracker_hooks hooks;
@@ -112,6 +120,7 @@ void tracker_del(struct tracker *t);
  * Returns 0, or, with |*out_forward| 0 and the conversation over:
  *   SLUICE_ERR_PROTOCOL  what came is no MySQL greeting, handshake or command, or the client asks for TLS that it was not
  *                        offered.
+ *   SLUICE_ERR_TLS_REQUIRED  the client logs in without TLS, which |require_tls| forbids.
  *   SLUICE_ERR_NOMEM     memory ran out (more commands pipelined, or a larger dump request, than fit the tracker itself).
  */
 SLUICE_MUSTCHECK int tracker_feed(struct tracker *t, enum tracker_side from, uint8_t *bytes, size_t len,
@@ -151,6 +160,13 @@ const char *tracker_server_version(const struct tracker *t);
 const char *tracker_user(const struct tracker *t);
 /* tracker_has_quit - the client sent COM_QUIT (what was pipelined before it may still be answered). */
 bool tracker_has_quit(const struct tracker *t);
+/*
+ * tracker_tls_is_due - the client's request for TLS (TRACKER_TLS_STOP) passed whole, and nothing behind it was fed: what the
+ * client sent after it belongs to a TLS handshake. tracker_feed() forwards nothing until tracker_tls_begun().
+ */
+bool tracker_tls_is_due(const struct tracker *t);
+/* tracker_tls_begun - both sides speak TLS now: what is fed from here on is what they carry in it. */
+void tracker_tls_begun(struct tracker *t);
 /* tracker_status_flags - the last server status (enum packet_status), 0 before the first. */
 uint16_t tracker_status_flags(const struct tracker *t);
 /* tracker_unknown_commands - how many commands were met that the tracker does not know. */

@@ -23,7 +23,7 @@ void greeting_edit(struct tracker *t, uint8_t *bytes, size_t len, uint64_t offse
     if (end == NULL) return;
 
     uint32_t mask = 0;
-    if (!t->options.keep_tls) mask |= PACKET_CLIENT_SSL;
+    if (t->options.tls == TRACKER_TLS_STRIP) mask |= PACKET_CLIENT_SSL;
     if (!t->options.keep_compression) mask |= PACKET_CLIENT_COMPRESS | PACKET_CLIENT_ZSTD_COMPRESSION;
     size_t low_at = (size_t)(end - f->lead) + 1 + 4 + 8 + 1;
     size_t high_at = low_at + 2 + 1 + 2;
@@ -59,6 +59,22 @@ void user_keep_next(struct tracker *t, size_t offset)
     t->user_next[len] = '\0';
 }
 
+/* The request is the front of a handshake response and ends in front of the user's name. */
+static int tls_asked(struct tracker *t, const struct frame *f)
+{
+    switch (t->options.tls) {
+    case TRACKER_TLS_STRIP: return SLUICE_ERR_PROTOCOL;
+    case TRACKER_TLS_PASS: tracker_become_opaque(t, TRACKER_OPAQUE_TLS); return 0;
+    case TRACKER_TLS_STOP:
+        if (f->seen != RESPONSE_SSL_LEN || (t->greeting.capabilities & PACKET_CLIENT_SSL) == 0)
+            return SLUICE_ERR_PROTOCOL;
+        t->is_tls_due = true;
+        t->is_handshaken = false; /* the response itself is still to come */
+        return 0;
+    }
+    return SLUICE_ERR_PROTOCOL;
+}
+
 /* What both sides have agreed on. A flag that was taken out of the greeting counts when a client sets it all the same: the
  * server would act on it. */
 static int handshake_agree(struct tracker *t, const struct frame *f)
@@ -67,10 +83,9 @@ static int handshake_agree(struct tracker *t, const struct frame *f)
     t->capabilities = flags & t->greeting.capabilities;
     if ((flags & PACKET_CLIENT_LONG_PASSWORD) == 0 && f->lead_len >= RESPONSE_USER_AT)
         t->mariadb_capabilities = packet_u32(f->lead + RESPONSE_MARIADB_AT) & t->greeting.mariadb_capabilities;
-    if ((flags & PACKET_CLIENT_SSL) == 0) return 0;
-    if (!t->options.keep_tls) return SLUICE_ERR_PROTOCOL;
-    tracker_become_opaque(t, TRACKER_OPAQUE_TLS);
-    return 0;
+    if (t->is_tls) return 0;
+    if ((flags & PACKET_CLIENT_SSL) != 0) return tls_asked(t, f);
+    return t->options.require_tls ? SLUICE_ERR_TLS_REQUIRED : 0;
 }
 
 int handshake_end(struct tracker *t)
@@ -79,12 +94,13 @@ int handshake_end(struct tracker *t)
     assert(t->phase == TRACKER_AUTH && !t->is_handshaken && f->lead_len >= 4);
     t->is_handshaken = true;
     if ((packet_u16(f->lead) & PACKET_CLIENT_PROTOCOL_41) == 0) {
+        if (t->options.require_tls && !t->is_tls) return SLUICE_ERR_TLS_REQUIRED;
         tracker_become_opaque(t, TRACKER_OPAQUE_OLD_CLIENT);
         return 0;
     }
     if (f->lead_len < RESPONSE_SSL_LEN) return SLUICE_ERR_PROTOCOL;
     int rv = handshake_agree(t, f);
-    if (rv == 0 && t->phase == TRACKER_AUTH) user_keep_next(t, RESPONSE_USER_AT);
+    if (rv == 0 && t->phase == TRACKER_AUTH && t->is_handshaken) user_keep_next(t, RESPONSE_USER_AT);
     return rv;
 }
 

@@ -129,6 +129,8 @@ struct tracker {
     struct packet_greeting greeting;
     bool is_greeted;
     bool is_handshaken;    /* the handshake response passed whole */
+    bool is_tls_due;       /* TLS was asked for; nothing passes until it is there */
+    bool is_tls;           /* what is fed came by TLS */
     uint32_t capabilities; /* of server and client both */
     uint32_t mariadb_capabilities;
     char user[TRACKER_USER_LEN_MAX + 1];

@@ -50,7 +50,7 @@ static void line_up(struct line *l, uint8_t options, size_t room)
 {
     *l = (struct line){ 0 };
     struct tracker_options o = {
-        .keep_tls = (options & KEEP_TLS) != 0,
+        .tls = (options & KEEP_TLS) != 0 ? TRACKER_TLS_PASS : TRACKER_TLS_STRIP,
         .keep_compression = (options & KEEP_COMPRESSION) != 0,
         .hooks = { .arg = l, .on_request = on_request, .on_gtid = on_gtid, .on_whole = on_whole },
     };

@@ -86,7 +86,7 @@ int player_feed(struct player *p, enum tracker_side from, const void *bytes, siz
     bytes_add(w, bytes, len);
     p->status = tracker_feed(p->tracker, from, w->at, w->len, &forward);
     assert(forward <= w->len);
-    assert(p->status != 0 || forward == w->len || from == TRACKER_SERVER);
+    assert(p->status != 0 || forward == w->len || from == TRACKER_SERVER || tracker_tls_is_due(p->tracker));
     assert(p->status != 0 || tracker_stream_is_blocked(p->tracker) || w->len - forward < TRACKER_PEEK_LEN_MAX);
     bytes_add(&p->forwarded[from], w->at, forward);
     w->len -= forward;

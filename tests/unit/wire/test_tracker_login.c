@@ -47,9 +47,10 @@ static void test_greeting_loses_what_would_blind_us(void **state)
     } cases[] = {
         { { 0 },
           0xdfffffff & ~(uint32_t)(PACKET_CLIENT_SSL | PACKET_CLIENT_COMPRESS | PACKET_CLIENT_ZSTD_COMPRESSION) },
-        { { .keep_tls = true }, 0xdfffffff & ~(uint32_t)(PACKET_CLIENT_COMPRESS | PACKET_CLIENT_ZSTD_COMPRESSION) },
+        { { .tls = TRACKER_TLS_PASS },
+          0xdfffffff & ~(uint32_t)(PACKET_CLIENT_COMPRESS | PACKET_CLIENT_ZSTD_COMPRESSION) },
         { { .keep_compression = true }, 0xdfffffff & ~(uint32_t)PACKET_CLIENT_SSL },
-        { { .keep_tls = true, .keep_compression = true }, 0xdfffffff },
+        { { .tls = TRACKER_TLS_PASS, .keep_compression = true }, 0xdfffffff },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct player p;
@@ -174,7 +175,7 @@ static void test_tls_passthrough_is_opaque(void **state)
 {
     (void)state;
     struct player p;
-    struct tracker_options options = { .keep_tls = true };
+    struct tracker_options options = { .tls = TRACKER_TLS_PASS };
     player_start(&p, &options);
     greet(&p, modern);
     struct bytes b = response_make(modern, 0, "");
@@ -188,6 +189,77 @@ static void test_tls_passthrough_is_opaque(void **state)
     assert_false(tracker_is_at_boundary(p.tracker));
     assert_int_equal(tracker_thread_id(p.tracker), 77);
     bytes_free(&b);
+    player_stop(&p);
+}
+
+/* With TLS ended here, feeding stops right behind an SSLRequest; what TLS then carries goes on with the next number. */
+static void test_tls_stops_behind_the_request(void **state)
+{
+    (void)state;
+    struct player p;
+    struct tracker_options options = { .tls = TRACKER_TLS_STOP, .require_tls = true };
+    player_start(&p, &options);
+    greet(&p, modern);
+    assert_true((forwarded_flags(&p) & PACKET_CLIENT_SSL) != 0);
+    struct bytes b = response_make(modern, 0, "app"), request = { 0 };
+    static const uint8_t header[] = { 32, 0, 0, 1 };
+    bytes_add(&request, header, sizeof header);
+    bytes_add(&request, b.at, 32);
+    bytes_add(&request, "\x16\x03\x01", 3); /* the client does not wait for an answer */
+    assert_int_equal(player_feed(&p, TRACKER_CLIENT, request.at, request.len), 0);
+    assert_true(tracker_tls_is_due(p.tracker));
+    assert_int_equal(p.forwarded[TRACKER_CLIENT].len, 36);
+    assert_int_equal(p.waiting[TRACKER_CLIENT].len, 3);
+    assert_int_equal(tracker_phase(p.tracker), TRACKER_AUTH);
+    p.waiting[TRACKER_CLIENT].len = 0; /* the TLS layer has it */
+    tracker_tls_begun(p.tracker);
+    assert_false(tracker_tls_is_due(p.tracker));
+    assert_int_equal(player_each_byte(&p, TRACKER_CLIENT, 2, b.at, b.len), 0);
+    assert_int_equal(player_packet(&p, TRACKER_SERVER, 3, BYTES("\0\0\0\2\0\0\0")), 0);
+    assert_int_equal(tracker_phase(p.tracker), TRACKER_COMMAND);
+    assert_string_equal(tracker_user(p.tracker), "app");
+    bytes_free(&b);
+    bytes_free(&request);
+    player_stop(&p);
+}
+
+/* An SSLRequest is 32 bytes; one that carries more, or that the server did not offer, is none. */
+static void test_tls_request_that_is_none(void **state)
+{
+    (void)state;
+    struct player p;
+    struct tracker_options options = { .tls = TRACKER_TLS_STOP };
+    struct bytes b = response_make(modern, 0, "app");
+    player_start(&p, &options);
+    greet(&p, modern);
+    assert_int_equal(player_packet(&p, TRACKER_CLIENT, 1, b.at, b.len), SLUICE_ERR_PROTOCOL);
+    player_stop(&p);
+    player_start(&p, &options);
+    greet(&p, modern & ~(uint32_t)PACKET_CLIENT_SSL);
+    assert_int_equal(player_packet(&p, TRACKER_CLIENT, 1, b.at, 32), SLUICE_ERR_PROTOCOL);
+    player_stop(&p);
+    bytes_free(&b);
+}
+
+/* A client that logs in without TLS where it is required is told so, in the packet that answers its response. */
+static void test_plain_login_where_tls_is_required(void **state)
+{
+    (void)state;
+    struct player p;
+    struct tracker_options options = { .tls = TRACKER_TLS_STOP, .require_tls = true };
+    uint8_t seq;
+    bool wants_sqlstate;
+    player_start(&p, &options);
+    greet(&p, modern);
+    assert_int_equal(respond(&p, modern & ~(uint32_t)PACKET_CLIENT_SSL, "app"), SLUICE_ERR_TLS_REQUIRED);
+    assert_true(tracker_can_inject(p.tracker, &seq, &wants_sqlstate));
+    assert_int_equal(seq, 2);
+    assert_true(wants_sqlstate);
+    player_stop(&p);
+    player_start(&p, &options);
+    greet(&p, modern);
+    assert_int_equal(player_packet(&p, TRACKER_CLIENT, 1, BYTES("\x85\x00\x00\x00\x01user\0password")),
+                     SLUICE_ERR_TLS_REQUIRED);
     player_stop(&p);
 }
 
@@ -338,6 +410,9 @@ int main(void)
         cmocka_unit_test(test_long_user_name_is_cut),
         cmocka_unit_test(test_tls_passthrough_is_opaque),
         cmocka_unit_test(test_tls_that_was_not_offered_is_refused),
+        cmocka_unit_test(test_tls_stops_behind_the_request),
+        cmocka_unit_test(test_tls_request_that_is_none),
+        cmocka_unit_test(test_plain_login_where_tls_is_required),
         cmocka_unit_test(test_compression_is_opaque_after_ok),
         cmocka_unit_test(test_old_client_is_opaque),
         cmocka_unit_test(test_garbage_from_a_client_is_refused),
