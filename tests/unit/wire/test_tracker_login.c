@@ -201,7 +201,7 @@ static void test_tls_stops_behind_the_request(void **state)
     player_start(&p, &options);
     greet(&p, modern);
     assert_true((forwarded_flags(&p) & PACKET_CLIENT_SSL) != 0);
-    struct bytes b = response_make(modern, 0, "app"), request = { 0 };
+    struct bytes b = response_make((modern & ~taken) | PACKET_CLIENT_SSL, 0, "app"), request = { 0 };
     static const uint8_t header[] = { 32, 0, 0, 1 };
     bytes_add(&request, header, sizeof header);
     bytes_add(&request, b.at, 32);
