@@ -207,6 +207,7 @@ int tracker_feed(struct tracker *t, enum tracker_side from, uint8_t *bytes, size
 {
     assert(from == TRACKER_CLIENT || from == TRACKER_SERVER);
     size_t at = 0;
+    bool was_whole = frame_is_whole(&t->frames[from]);
     *out_forward = 0;
     while (t->status == 0 && at < len && !t->is_tls_due) {
         if (from == TRACKER_SERVER && t->phase == TRACKER_STREAM && frame_is_whole(&t->frames[from]) &&
@@ -221,7 +222,11 @@ int tracker_feed(struct tracker *t, enum tracker_side from, uint8_t *bytes, size
         assert(used > 0);
         at += used;
     }
-    if (t->status != 0) return t->status;
+    if (t->status != 0) {
+        /* Nothing of this call goes out, so that what the other side has got is as whole as it was. */
+        if (was_whole) t->frames[from].header_len = 0;
+        return t->status;
+    }
     *out_forward = at;
     assert(at <= len);
     return 0;

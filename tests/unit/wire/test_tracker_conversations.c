@@ -80,6 +80,7 @@ static void play_split(const struct conversation *c, const struct snapshot *refe
     player_start(&p, NULL);
     for (size_t i = 0; i < c->count && offset <= split; i++) {
         const struct turn *turn = &c->turns[i];
+        if (turn->bytes == NULL) continue;
         size_t first = split > offset && split - offset < turn->len ? split - offset : 0;
         if (first > 0) {
             assert_int_equal(player_feed(&p, turn->from, turn->bytes, first), 0);
@@ -336,6 +337,7 @@ static void play_parked(const struct conversation *c, const struct snapshot *ref
     if (park_at == 0) tracker_park(p.tracker, true);
     for (size_t i = 0; i < c->count; i++) {
         const struct turn *turn = &c->turns[i];
+        if (turn->bytes == NULL) continue;
         size_t first = park_at > offset && park_at - offset < turn->len ? park_at - offset : turn->len;
         assert_int_equal(player_feed(&p, turn->from, turn->bytes, first), 0);
         offset += first;

@@ -352,6 +352,9 @@ static void test_garbage_from_a_server_is_refused(void **state)
         player_start(&p, NULL);
         assert_int_equal(player_feed(&p, TRACKER_SERVER, garbage[i].bytes, garbage[i].len), SLUICE_ERR_PROTOCOL);
         assert_int_equal(p.forwarded[TRACKER_SERVER].len, 0);
+        uint8_t seq = 99; /* the client has got nothing, and can be told */
+        assert_true(tracker_can_inject(p.tracker, &seq, NULL));
+        assert_int_equal(seq, 0);
         player_stop(&p);
     }
 }
