@@ -205,6 +205,44 @@ static void test_one_loss_suspends_routing_for_all_that_have_no_byte(void **stat
     world_down(&w);
 }
 
+static void route_to_b(struct world *w)
+{
+    assert_int_equal(sessions_leg_count(w->s), 0);
+    world_route(w, 1, 1);
+}
+
+static void close_sessions(struct world *w)
+{
+    listener_pause(w->listener);
+    w->sessions_are_closing = true;
+    sessions_close(w->s, world_on_closed, w);
+}
+
+/* The driver may do from inside a callback what it may do elsewhere: set a mode, or close. */
+static void test_driver_may_act_from_inside_a_callback(void **state)
+{
+    (void)state;
+    struct world w;
+    world_up(&w, NULL);
+    w.in_leg_lost = route_to_b;
+    world_close_backend(&w, 0);
+    world_route(&w, 0, 1);
+    int client = client_connect(&w), server = backend_accept(&w, 1);
+    server_greets(&w, client, server, 1);
+    close(client);
+    get_broken(&w, server);
+    close(server);
+    world_down(&w);
+    world_up(&w, NULL);
+    w.in_leg_lost = close_sessions;
+    world_close_backend(&w, 0);
+    world_route(&w, 0, 1);
+    client = client_connect(&w);
+    get_broken(&w, client);
+    close(client);
+    world_down(&w);
+}
+
 /* Without a descriptor for its leg a client is told so; the server is not blamed. */
 static void test_no_descriptor_for_a_leg_is_told_to_the_client(void **state)
 {
@@ -396,6 +434,7 @@ int main(void)
         cmocka_unit_test(test_hold_timeout_bounds_connecting_as_well),
         cmocka_unit_test(test_client_that_hangs_up_before_the_greeting_takes_its_leg_along),
         cmocka_unit_test(test_one_loss_suspends_routing_for_all_that_have_no_byte),
+        cmocka_unit_test(test_driver_may_act_from_inside_a_callback),
         cmocka_unit_test(test_no_descriptor_for_a_leg_is_told_to_the_client),
         cmocka_unit_test(test_more_than_max_sessions_are_told),
         cmocka_unit_test(test_closing_at_each_step_leaves_nothing),

@@ -33,6 +33,7 @@ static void on_leg_lost(void *arg, const struct sessions_loss *loss)
     struct world *w = arg;
     w->legs_lost++;
     w->loss = *loss;
+    if (w->in_leg_lost != NULL) w->in_leg_lost(w);
 }
 
 static int listen_anywhere(uint16_t *out_port)
@@ -84,7 +85,7 @@ void world_up(struct world *w, const struct world_options *options)
     assert_int_equal(listener_new(&listener, &w->listener, NULL), 0);
 }
 
-static void on_closed(void *arg)
+void world_on_closed(void *arg)
 {
     struct world *w = arg;
     w->closed++;
@@ -92,9 +93,9 @@ static void on_closed(void *arg)
 
 void world_down(struct world *w)
 {
-    WORLD_UNTIL(w, uv_backend_timeout(&w->loop) != 0); /* the loop comes to rest */
-    listener_close(w->listener, on_closed, w);
-    sessions_close(w->s, on_closed, w);
+    WORLD_UNTIL(w, !uv_loop_alive(&w->loop) || uv_backend_timeout(&w->loop) != 0); /* the loop comes to rest */
+    listener_close(w->listener, world_on_closed, w);
+    if (!w->sessions_are_closing) sessions_close(w->s, world_on_closed, w);
     WORLD_UNTIL(w, w->closed == 2);
     for (int i = 0; i < WORLD_BACKENDS; i++) {
         if (w->backends[i] >= 0) close(w->backends[i]);

@@ -25,10 +25,12 @@ struct world {
     struct legs *legs;            /* NULL unless asked for; the test's */
     int backends[WORLD_BACKENDS]; /* listening sockets; -1: closed */
     uint16_t backend_ports[WORLD_BACKENDS];
-    unsigned legs_gone;        /* calls of on_legs_gone */
-    unsigned legs_lost;        /* calls of on_leg_lost */
-    struct sessions_loss loss; /* of the last call */
-    unsigned closed;           /* sessions or listener that have closed */
+    unsigned legs_gone;                   /* calls of on_legs_gone */
+    unsigned legs_lost;                   /* calls of on_leg_lost */
+    struct sessions_loss loss;            /* of the last call */
+    void (*in_leg_lost)(struct world *w); /* what the test's driver does there; NULL: nothing */
+    bool sessions_are_closing;            /* the test has closed |s| itself, with world_on_closed() */
+    unsigned closed;                      /* sessions or listener that have closed */
     unsigned fds_before;
 };
 
@@ -44,6 +46,8 @@ struct world_options {
 void world_up(struct world *w, const struct world_options *options);
 /* Closes all, and fails when a handle of the loop or a descriptor of the process is left. The test closes its own sockets first. */
 void world_down(struct world *w);
+/* For a test that calls sessions_close() itself. |arg| is the world. */
+void world_on_closed(void *arg);
 /* One turn of the loop, at most a millisecond of waiting. */
 void world_turn(struct world *w);
 
