@@ -71,7 +71,7 @@ struct sessions_loss {
 
 /* All in one later turn of the loop; may call every sessions_* function, sessions_close() included. |arg| of the config. */
 struct sessions_callbacks {
-    /* The number of legs fell to zero (each time it does, also outside a drain). May be NULL. */
+    /* The number of legs fell to zero, also outside a drain, and is still zero in this later turn. May be NULL. */
     void (*on_legs_gone)(void *arg);
     /*
      * Legs were lost. Routing has already been suspended: from the loss on the mode is SESSIONS_HOLD, clients that had not read
@@ -114,7 +114,7 @@ struct sessions_config {
 struct sessions_counters {
     uint64_t sessions_total;        /* clients accepted, refused ones included */
     uint64_t held_total;            /* clients that began to wait */
-    uint64_t released_total;        /* held clients that were given a leg */
+    uint64_t released_total;        /* held clients whose turn came: a leg was begun for them */
     uint64_t closed_idle_total;     /* drain: closed at once, because idle */
     uint64_t closed_boundary_total; /* drain: closed when the reply was complete */
     uint64_t killed_total;          /* closed by sessions_drain_kill() */
@@ -200,7 +200,8 @@ enum sessions_mode_kind sessions_mode_kind(const struct sessions *s);
 /*
  * sessions_drain_begin - end all relaying sessions: who is idle (a binlog stream between transactions too) now, the others
  * when their reply has been written to the client, streams at their next boundary. The mode must not be ROUTE (asserted).
- * on_legs_gone says when the last is gone; when none is open it comes too.
+ * on_legs_gone says when the last is gone; when none is open it comes too. A command that a client sends while its idle
+ * session closes is never passed on: the client sees the same as at a server's wait_timeout.
  */
 void sessions_drain_begin(struct sessions *s);
 /* sessions_drain_kill - close all legs that are left, and their clients; counted. Returns how many. Also without a drain. */
