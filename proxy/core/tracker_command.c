@@ -60,6 +60,7 @@ static int queue_grow(struct queue *q)
 
 static int queue_push(struct queue *q, uint8_t command)
 {
+    assert(q->room > 0 && q->len <= q->room);
     int rv = q->len == q->room ? queue_grow(q) : 0;
     if (rv != 0) return rv;
     q->at[(q->head + q->len) % q->room] = command;

@@ -3,13 +3,13 @@
 """
 Records conversations with a real MySQL server for test_tracker_conversations: record.py > data/mysql.jsonl
 
-The form is that of dm.jsonl: a conversation a line, its events [ms, "c"|"s", hex]. Beside them stands what is true, as the one
-who wrote the conversation knows it or the server told on another connection, never as a tracker saw it:
+The form is that of dm.jsonl: a conversation a line, its events [ms, "c"|"s", hex]. Beside them stands what is true, as
+the one who wrote the conversation knows it or the server told on another connection, never as a tracker saw it:
 
     [ms, "truth", {"phase": "command", "transaction": false, ...}]
 
-The client waits until the server has said nothing for a while, so that each of its packets begins when no reply is owed, except
-where a conversation pipelines on purpose.
+The client waits until the server has said nothing for a while, so that each of its packets begins when no reply is
+owed, except where a conversation pipelines on purpose.
 """
 import hashlib
 import json
@@ -392,7 +392,8 @@ def streams(server):
     for checksum in ("NONE", "CRC32"):
         w = Wire(server.port, f"binlog dump by GTID, checksum {checksum}", DEPRECATE_EOF, user="streamer")
         w.query(f"SET @source_binlog_checksum='{checksum}'")
-        w.ask(0x15, struct.pack("<I", 4242) + lenenc(b"host") + lenenc(b"u") + lenenc(b"p") + struct.pack("<HII", 1, 0, 0))
+        w.ask(0x15, struct.pack("<I", 4242) + lenenc(b"host") + lenenc(b"u") + lenenc(b"p")
+              + struct.pack("<HII", 1, 0, 0))
         w.ask(0x1e, dump_gtid(1), gtids=whole, request="")  # not blocking: it ends with EOF, and the server hangs up
         yield w.line()
     w = Wire(server.port, "binlog dump by position, end awaited", 0, user="streamer")
@@ -541,7 +542,8 @@ def main():
             print(semi_sync(server))
             print(tour(server, "all commands, EOF", 0))
             print(tour(server, "all commands, no EOF", DEPRECATE_EOF))
-            print(tour(server, "all commands, no EOF, session track", DEPRECATE_EOF | SESSION_TRACK | OPTIONAL_METADATA))
+            print(tour(server, "all commands, no EOF, session track",
+                       DEPRECATE_EOF | SESSION_TRACK | OPTIONAL_METADATA))
             print(tour(server, "query attributes", DEPRECATE_EOF | SESSION_TRACK, attributes=True))
             print(without_metadata(server, "no metadata, EOF", 0))
             print(without_metadata(server, "no metadata, no EOF", DEPRECATE_EOF))
