@@ -178,9 +178,19 @@ static enum pump_result pump_round(struct pump *p, bool *out_more)
     return result;
 }
 
+/* What was left back in front of a parked transaction may go on now; no read need ever follow it. */
+static enum pump_result feed_again(struct pump *p)
+{
+    const struct pipe *pipe = p->pipe;
+    if (p->from != TRACKER_SERVER || pipe->end == pipe->fed || pipe_unsent(pipe) > 0) return PUMP_OK;
+    if (tracker_stream_is_blocked(p->session->leg->tracker)) return PUMP_OK;
+    return feed_kept(p);
+}
+
 static enum pump_result pump(struct pump *p)
 {
     enum pump_result result = flush(p);
+    if (result == PUMP_OK) result = feed_again(p);
     bool more = true;
     for (int i = 0; result == PUMP_OK && more && i < ROUNDS_PER_TURN_MAX && may_read(p); i++) {
         result = pump_round(p, &more);

@@ -69,13 +69,16 @@ static void unpark(struct leg *leg)
     if (was_blocked && leg->session->state == SESSION_RELAYING) relay_run(leg->session, true, true);
 }
 
-/* |s->legs| may lose the one at hand and no other. */
+/*
+ * A leg that is lost on the way suspends routing, which closes others: they are skipped. Their memory, and so their |next|, stays
+ * until a later turn of the loop.
+ */
 static void each_leg(struct sessions *s, void (*fn)(struct leg *leg))
 {
     struct leg *next;
     for (struct leg *leg = s->legs; leg != NULL; leg = next) {
         next = leg->next;
-        fn(leg);
+        if (leg->session != NULL) fn(leg);
     }
 }
 
@@ -90,7 +93,7 @@ static void expire(struct leg *leg)
     uint64_t now = uv_now(s->config.loop);
     if (!tracker_stream_is_parked(leg->tracker)) return;
     if (leg->parked_ms == 0) leg->parked_ms = now;
-    if (now - leg->parked_ms < SESSIONS_PARK_MS_MAX) return;
+    if (now - leg->parked_ms < SESSIONS_PARK_MS_MAX || !session_is_idle(leg->session)) return;
     s->counters.parks_expired_total++;
     log_info("a stream was parked for so long that it is closed at its boundary", LOG_STR("source", s->source_id),
              LOG_U64("session", leg->session->id), LOG_U64("parked_ms", now - leg->parked_ms));

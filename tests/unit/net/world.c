@@ -370,9 +370,9 @@ void client_dumps(struct world *w, int client, int server)
     assert_int_equal(get_packet(w, server, got, NULL), sizeof payload);
 }
 
-void server_sends_event(struct world *w, int client, int server, uint8_t seq, uint8_t type, int64_t gno)
+size_t make_event(uint8_t *out, uint8_t seq, uint8_t type, int64_t gno)
 {
-    uint8_t payload[100] = { 0 }, packet[128], got[4096];
+    uint8_t payload[100] = { 0 };
     size_t event_len = type == 33 ? 19 + 1 + 16 + 8 + 18 + 4 : 19 + 8 + 4;
     uint8_t *event = payload + 1;
     event[4] = type;
@@ -382,7 +382,14 @@ void server_sends_event(struct world *w, int client, int server, uint8_t seq, ui
         for (int i = 0; i < 8; i++)
             event[36 + i] = (uint8_t)(gno >> 8 * i);
     }
-    put(w, server, packet, make_packet(packet, seq, payload, event_len + 1));
-    assert_int_equal(get_packet(w, client, got, NULL), event_len + 1);
-    assert_memory_equal(got, payload, event_len + 1);
+    return make_packet(out, seq, payload, event_len + 1);
+}
+
+void server_sends_event(struct world *w, int client, int server, uint8_t seq, uint8_t type, int64_t gno)
+{
+    uint8_t packet[128], got[128];
+    size_t len = make_event(packet, seq, type, gno);
+    put(w, server, packet, len);
+    get(w, client, got, len);
+    assert_memory_equal(got, packet, len);
 }

@@ -106,5 +106,7 @@ void client_asks(struct world *w, int client, int server, const char *sql);
 void server_answers(struct world *w, int client, int server, uint16_t status);
 /* COM_BINLOG_DUMP_GTID with an empty set passes to the server. */
 void client_dumps(struct world *w, int client, int server);
+/* An event's packet; see server_sends_event(). At most 71 bytes. */
+size_t make_event(uint8_t *out, uint8_t seq, uint8_t type, int64_t gno);
 /* One event passes to the client. |type| as in binlog_event.h: 33 GTID (number |gno|), 16 Xid, 19 table map, 27 heartbeat. */
 void server_sends_event(struct world *w, int client, int server, uint8_t seq, uint8_t type, int64_t gno);
