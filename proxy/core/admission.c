@@ -22,6 +22,8 @@ void admission_decide(const struct admission_input *in, struct admission *out)
     } else if (!in->is_confirmed) {
         snprintf(out->text, sizeof out->text, "waiting for backend %s%s%s", in->active,
                  *in->waiting_for == '\0' ? "" : ": ", in->waiting_for);
+    } else if (!in->is_settled) {
+        snprintf(out->text, sizeof out->text, "looking for what an earlier process left on backend %s", in->active);
     } else {
         out->mode = ADMISSION_ROUTE;
     }

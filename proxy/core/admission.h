@@ -11,6 +11,7 @@ struct admission_input {
     bool is_stopping;
     bool has_record;   /* which backend is active is known */
     bool is_held;      /* by hand */
+    bool is_settled;   /* what a dead process left on the active backend has ended, and D begins (design, promise 2) */
     bool is_confirmed; /* a probe saw the pinned uuid of the active backend under the address that would be used */
     const struct cutover *cutover;
     const char *active; /* name; "" while unknown */

@@ -11,6 +11,7 @@
 
 enum {
     ASK_CATCHUP_MS = 100, /* the new backend is behind, nobody is held */
+    ASK_PARKED_MS = 10,   /* nobody is held */
     ASK_GATE_MS = 50,     /* the consumer is paused, nobody is held */
     GRACE_MS = 500,       /* what asynchronous replication always needs, also where catchup-timeout is 0 */
     ASK_HELD_MS = 2, /* clients are held: under a tight writer the rest arrived within 4 ms (dm-facts, section 11) */
@@ -25,6 +26,7 @@ static const char *const state_names[CUTOVER_STATE_COUNT] = {
     [CUTOVER_STATE_CHECK] = "check",
     [CUTOVER_STATE_CATCHUP] = "catch-up",
     [CUTOVER_STATE_RECORD] = "record",
+    [CUTOVER_STATE_PARK] = "park",
     [CUTOVER_STATE_PAUSE] = "pause",
     [CUTOVER_STATE_PAUSE_ENDING] = "pause-ending",
     [CUTOVER_STATE_GATE] = "gate",
@@ -50,7 +52,8 @@ static const uint32_t edges[CUTOVER_STATE_COUNT] = {
     [CUTOVER_STATE_IDLE] = TO(CHECK) | TO(RELEASE) | TO(UNDO_RELEASE),
     [CUTOVER_STATE_CHECK] = TO(CATCHUP) | TO(RECORD) | TO(END),
     [CUTOVER_STATE_CATCHUP] = TO(RECORD) | TO(END),
-    [CUTOVER_STATE_RECORD] = TO(PAUSE) | TO(UNDO_RELEASE),
+    [CUTOVER_STATE_RECORD] = TO(PARK) | TO(UNDO_RELEASE),
+    [CUTOVER_STATE_PARK] = TO(PAUSE) | TO(UNDO_RELEASE),
     [CUTOVER_STATE_PAUSE] = TO(GATE) | TO(PAUSE_ENDING) | TO(UNDO_RELEASE),
     [CUTOVER_STATE_PAUSE_ENDING] = TO(UNDO_RELEASE),
     [CUTOVER_STATE_GATE] = TO(SEE) | TO(HOLD) | TO(UNDO_RELEASE),
@@ -267,8 +270,30 @@ static void step_record(struct cutover *c, const struct cutover_event *ev, struc
         undo_failed_answer(c, ev, effects);
         return;
     }
-    cutover_move(c, CUTOVER_STATE_PAUSE, effects, ev->text);
-    ask(c, effects, CUTOVER_DO_PAUSE);
+    cutover_move(c, CUTOVER_STATE_PARK, effects, ev->text);
+    c->deadline_ms = c->now_ms + c->limits.park_timeout_ms;
+    ask(c, effects, CUTOVER_DO_PARK);
+}
+
+static void step_park(struct cutover *c, const struct cutover_event *ev, struct cutover_effects *effects)
+{
+    if (ev->type == CUTOVER_EV_TIME && !c->is_asked && c->now_ms >= c->ask_at_ms) ask(c, effects, CUTOVER_DO_PARK);
+    if (ev->type != CUTOVER_EV_PARKED) return;
+    if (ev->count == 0 || c->old_is_dead) { /* what a dead server began to send does not end */
+        cutover_move(c, CUTOVER_STATE_PAUSE, effects, ev->text);
+        ask(c, effects, CUTOVER_DO_PAUSE);
+    } else if (c->now_ms >= c->deadline_ms) {
+        char text[CUTOVER_TEXT_LEN + 1];
+        snprintf(text, sizeof text,
+                 "park-timeout (%" PRIu32 " ms): %" PRIu32
+                 " binlog streams are still inside a transaction; wait for its end "
+                 "or raise park-timeout",
+                 c->limits.park_timeout_ms, ev->count);
+        undo(c, effects, CUTOVER_EXIT_TIMEOUT, SLUICE_ERR_TIMEOUT, text);
+    } else {
+        if (c->tries++ % 100 == 0) report(c, effects, ev->text);
+        c->ask_at_ms = c->now_ms + ASK_PARKED_MS;
+    }
 }
 
 static void step_pause(struct cutover *c, const struct cutover_event *ev, struct cutover_effects *effects)
@@ -552,6 +577,7 @@ static bool event_is_answer(const struct cutover_event *ev)
     case CUTOVER_EV_LEGS: return false;
     case CUTOVER_EV_JUDGED:
     case CUTOVER_EV_RECORDED:
+    case CUTOVER_EV_PARKED:
     case CUTOVER_EV_PAUSED:
     case CUTOVER_EV_SEEN:
     case CUTOVER_EV_HOLDING:
@@ -572,6 +598,7 @@ static void step_state(struct cutover *c, const struct cutover_event *ev, struct
     case CUTOVER_STATE_CHECK: step_check(c, ev, effects); break;
     case CUTOVER_STATE_CATCHUP: step_catchup(c, ev, effects); break;
     case CUTOVER_STATE_RECORD: step_record(c, ev, effects); break;
+    case CUTOVER_STATE_PARK: step_park(c, ev, effects); break;
     case CUTOVER_STATE_PAUSE: step_pause(c, ev, effects); break;
     case CUTOVER_STATE_PAUSE_ENDING: step_pause_ending(c, ev, effects); break;
     case CUTOVER_STATE_GATE: step_gate(c, ev, effects); break;
@@ -639,8 +666,8 @@ bool cutover_is_flipped(const struct cutover *c)
 
 bool cutover_can_abort(const struct cutover *c)
 {
-    return state_is(c, TO(CHECK) | TO(CATCHUP) | TO(RECORD) | TO(PAUSE) | TO(GATE) | TO(SEE) | TO(DRAIN) | TO(KILL) |
-                           TO(EMPTY) | TO(GATE_AGAIN) | TO(RESUME) | TO(UNDO_RESUME));
+    return state_is(c, TO(CHECK) | TO(CATCHUP) | TO(RECORD) | TO(PARK) | TO(PAUSE) | TO(GATE) | TO(SEE) | TO(DRAIN) |
+                           TO(KILL) | TO(EMPTY) | TO(GATE_AGAIN) | TO(RESUME) | TO(UNDO_RESUME));
 }
 
 const char *cutover_state_name(enum cutover_state state)

@@ -2,10 +2,10 @@
 /*
  * cutover.h - the decision of a switch: one event in, effects out. No I/O, no clock, no allocation.
  *
- *   IDLE -> CHECK -> [CATCHUP] -> RECORD -> PAUSE -> GATE -> SEE -> HOLD -> DRAIN -> [KILL] -> EMPTY -> GATE_AGAIN ->
- * FLIP
- *                                                                                                                    |
- *           before FLIP every failure: UNDO_RELEASE -> UNDO_RESUME -> END       RELEASE -> RESUME -> VERIFY -> END <-+
+ *   IDLE -> CHECK -> [CATCHUP] -> RECORD -> PARK -> PAUSE -> GATE -> SEE
+ *        -> HOLD -> DRAIN -> [KILL] -> EMPTY -> GATE_AGAIN -> FLIP -> RELEASE -> RESUME -> VERIFY -> END
+ *
+ *   before FLIP every failure: UNDO_RELEASE -> UNDO_RESUME -> END
  *
  * Only HOLD .. RELEASE is seen by new clients. FLIP has no deadline: a write in flight may have landed, so only its
  * result moves the state. An unknown result (FLIP_UNKNOWN) is not looked up: a later commit that names the old backend
@@ -22,6 +22,7 @@ enum cutover_state {
     CUTOVER_STATE_CHECK,   /* every precondition, and the gate as a forecast */
     CUTOVER_STATE_CATCHUP, /* the new backend is merely behind: asked again until it is not, nothing is touched yet */
     CUTOVER_STATE_RECORD,  /* the switch and what it is going to pause are being written down */
+    CUTOVER_STATE_PARK,    /* binlog streams come to stand between two transactions; nobody is held meanwhile */
     CUTOVER_STATE_PAUSE,   /* the consumer is being paused */
     CUTOVER_STATE_PAUSE_ENDING, /* aborted while pausing: the pause in flight must end before it can be taken back */
     CUTOVER_STATE_GATE,         /* what the consumer has, read again after the pause, against P and E */
@@ -50,6 +51,7 @@ enum cutover_event_type {
     CUTOVER_EV_ABORT,         /* an operator, or SIGTERM */
     CUTOVER_EV_JUDGED,        /* answer to READ_CHECK, READ_GATE, READ_NEW: |verdict| */
     CUTOVER_EV_RECORDED,      /* answer to RECORD: |status| */
+    CUTOVER_EV_PARKED,        /* answer to PARK: |count| streams are still inside a transaction */
     CUTOVER_EV_PAUSED,        /* answer to PAUSE: |status| */
     CUTOVER_EV_SEEN,          /* answer to LIST_LIVE: |status| */
     CUTOVER_EV_HOLDING,       /* answer to HOLD: |count| legs are open */
@@ -84,6 +86,7 @@ struct cutover_event {
 enum cutover_effect_type {
     CUTOVER_DO_READ_CHECK,  /* read all facts and the consumer, judge every precondition; answer JUDGED */
     CUTOVER_DO_RECORD,      /* write the switch and the consumer's plan down; answer RECORDED */
+    CUTOVER_DO_PARK,        /* streams stop in front of their next transaction, until RELEASE; answer PARKED */
     CUTOVER_DO_PAUSE,       /* pause by the plan and see it quiet, within pause-timeout; answer PAUSED */
     CUTOVER_DO_READ_GATE,   /* consumer again, then both servers' sets; judge; answer JUDGED */
     CUTOVER_DO_LIST_LIVE,   /* the old server's processlist must show every live leg; answer SEEN */
@@ -94,8 +97,8 @@ enum cutover_effect_type {
     CUTOVER_DO_READ_NEW,    /* E and, last, P of the new backend against S, W, V, D; answer JUDGED */
     CUTOVER_DO_FLIP,        /* the durable write; answer FLIPPED */
     CUTOVER_DO_COMMIT_OLD,  /* a commit that names the old backend and a newer epoch; answer OLD_COMMITTED */
-    CUTOVER_DO_RELEASE_NEW, /* route to the new backend; no answer */
-    CUTOVER_DO_RELEASE_OLD, /* route to the old backend again; no answer */
+    CUTOVER_DO_RELEASE_NEW, /* streams are parked no more, route to the new backend; no answer */
+    CUTOVER_DO_RELEASE_OLD, /* streams go on, route to the old backend again; no answer */
     CUTOVER_DO_RESUME,      /* resume what the plan says; answer RESUMED */
     CUTOVER_DO_VERIFY,      /* is the consumer healthy on the new backend; answer VERIFIED */
     CUTOVER_DO_END,         /* write the outcome down; answer ENDED */
@@ -129,6 +132,7 @@ enum cutover_exit {
 struct cutover_limits {
     uint32_t
         catchup_timeout_ms; /* 0: a backend that is behind by more than the moment that replication needs is refused */
+    uint32_t park_timeout_ms;  /* what transactions in flight on streams get to end */
     uint32_t hold_timeout_ms;  /* 1..19,000 */
     uint32_t drain_timeout_ms; /* < hold_timeout_ms */
     uint32_t flip_reserve_ms;  /* what FLIP and RELEASE need of the hold; < hold_timeout_ms */

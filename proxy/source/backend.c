@@ -159,7 +159,7 @@ static void alarm_wrong_server(struct backend *b, const char *text)
     if (!b->is_wrong) {
         log_error("another server answers under a backend's address: nobody is routed there",
                   LOG_STR("source", b->source->config->source_id), LOG_STR("backend", b->config->name),
-                  LOG_STR("text", text), LOG_STR("hint", "if that is meant: sluice repin SOURCE BACKEND"));
+                  LOG_STR("text", text), LOG_STR("hint", "see: sluice status"));
     }
     b->is_wrong = true;
     b->is_confirmed = false;
@@ -174,12 +174,14 @@ static void identify(struct backend *b)
     char text[BACKEND_ERROR_LEN];
     const struct backend *twin = other_with_uuid(b, uuid);
     if (*b->pin == '\0' && twin != NULL) {
-        snprintf(text, sizeof text, "%s is the server that backend %s is", uuid, twin->config->name);
+        snprintf(text, sizeof text, "%s is the server that backend %s is: correct the addresses", uuid,
+                 twin->config->name);
         alarm_wrong_server(b, text);
     } else if (*b->pin == '\0') {
         write_pin(b, uuid, b->facts.executed);
     } else if (strcmp(b->pin, uuid) != 0) {
-        snprintf(text, sizeof text, "server_uuid is %s, pinned is %s", uuid, b->pin);
+        snprintf(text, sizeof text, "server_uuid is %s, pinned is %s; if that is meant: sluice repin %.64s %.64s", uuid,
+                 b->pin, b->source->config->source_id, b->config->name);
         alarm_wrong_server(b, text);
     } else {
         b->is_wrong = false;

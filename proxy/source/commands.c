@@ -312,9 +312,8 @@ static void do_adopt(struct source *s, struct source_call *call)
     struct backend *active = source_active(s);
     if (b == NULL || !backend_can_be_taken(call, b)) return;
     if (b->is_wrong || *b->pin == '\0') {
-        reply_text(call, 409, CODE_REFUSED, "backend %s: %s; first: sluice repin %s %s", b->config->name,
-                   *b->probe_error == '\0' ? "it has no pin yet" : b->probe_error, s->config->source_id,
-                   b->config->name);
+        reply_text(call, 409, CODE_REFUSED, "backend %s: %s", b->config->name,
+                   *b->probe_error == '\0' ? "its pin is being written; try again" : b->probe_error);
         return;
     }
     if (active == b && *s->record.latch == '\0') {

@@ -4,7 +4,7 @@
 #include <stdbool.h>
 
 #ifdef SLUICE_FAULTS
-/* fault_is_on - "skip-drain", "skip-gate", "flip-unrecorded". Any thread. */
+/* fault_is_on - "skip-drain", "skip-gate", "skip-park", "flip-unrecorded". Any thread. */
 bool fault_is_on(const char *name);
 /*
  * fault_pause_at - SLUICE_FAULT_PAUSE=PHASE:PATH: when a switch enters this phase, and before anything of it is done, make

@@ -13,7 +13,7 @@
 
 enum { TEXT_LEN = 440 };
 
-/* One question of a reading, on a probe thread. Its own object: an abandoned reading must not see the answer. */
+/* One question of a reading, to a server or to the consumer. Its own object: an abandoned reading must not see the answer. */
 struct question {
     struct source *source;
     struct reading *reading;
@@ -77,6 +77,7 @@ static void fill_errant(const struct reading *r, const struct gtid_set *old_know
     } else if (r->from != NULL) {
         in->errant_rule = GTID_GATE_ERRANT_OLD_ALIVE;
         in->old_known = old_known;
+        in->old_follows = r->old_replicates;
     } else {
         in->errant_rule = old_known == NULL ? GTID_GATE_ERRANT_SKIP : GTID_GATE_ERRANT_OLD_DEAD;
         in->old_known = old_known;
@@ -103,11 +104,31 @@ static int judge_gate(const struct source *s, struct reading *r, const struct gt
     struct gtid_gate_result result;
     int rv = gtid_gate_check(&in, &result) == 0 ? 0 : SLUICE_ERR_NOMEM;
     if (rv == 0) {
+        for (size_t i = 0; i < result.condition_count; i++) {
+            const struct gtid_gate_condition *c = &result.conditions[i];
+            if (c->rule == GTID_GATE_NOTHING_ERRANT) r->waits_for_old = c->status == GTID_GATE_WAIT;
+        }
         checks_add_gate(&r->gate_checks, &result, r->new_replicates);
         gtid_gate_result_free(&result);
     }
     gtid_set_del(loss);
     return rv;
+}
+
+/* What the new server lacks and a reader has half of: those rows would stay with the reader for ever. */
+static void add_part(const struct source *s, struct reading *r, const struct gtid_set *executed)
+{
+    struct gtid_set *part = s->delivered.is_known ? delivered_part(&s->delivered) : NULL;
+    struct gtid_set *missing = NULL;
+    char ranges[400];
+    if (part != NULL && gtid_set_subtract(part, executed, &missing) == 0 && !gtid_set_is_empty(missing)) {
+        gtid_set_describe(missing, ranges, sizeof ranges);
+        check_add(&r->gate_checks, "C04", "sent-in-part", CHECK_WARN,
+                  "a reader may have rows of it that the new server does not have", "sent in part, and not on %s: %s",
+                  r->to->config->name, ranges);
+    }
+    gtid_set_del(missing);
+    gtid_set_del(part);
 }
 
 static void describe_verdict(const struct reading *r, enum cutover_verdict verdict, char *out, size_t room)
@@ -117,7 +138,7 @@ static void describe_verdict(const struct reading *r, enum cutover_verdict verdi
     const struct check *worst = a == NULL || (b != NULL && b->state > a->state) ? b : a;
     if (verdict == CUTOVER_VERDICT_PASS || worst == NULL) {
         snprintf(out, room, "%zu conditions hold", r->server_checks.count + r->gate_checks.count);
-    } else if (verdict == CUTOVER_VERDICT_LAGGING && r->new_replicates) {
+    } else if (verdict == CUTOVER_VERDICT_LAGGING && r->new_replicates && !r->waits_for_old) {
         snprintf(out, room, "waiting: %.420s", worst->detail);
     } else {
         snprintf(out, room, "%s: %.280s%s%.140s", worst->name, worst->detail, *worst->todo == '\0' ? "" : "; ",
@@ -135,10 +156,18 @@ static void conclude(struct source *s, struct reading *r)
     char text[TEXT_LEN];
     enum cutover_verdict verdict = worse(check_verdict(&r->server_checks), check_verdict(&r->gate_checks));
     int status = 0;
-    if (verdict == CUTOVER_VERDICT_LAGGING) status = r->new_replicates ? SLUICE_ERR_TIMEOUT : SLUICE_ERR_REFUSED;
+    if (verdict == CUTOVER_VERDICT_LAGGING) /* what is still errant when its time is over is errant, not late */
+        status = r->new_replicates && !r->waits_for_old ? SLUICE_ERR_TIMEOUT : SLUICE_ERR_REFUSED;
     if (verdict == CUTOVER_VERDICT_FAILED) status = SLUICE_ERR_NOMEM;
     describe_verdict(r, verdict, text, sizeof text);
     finish(s, r, verdict, status, text);
+}
+
+/* D, as far as it goes: what the streams carried, or what the old server has in its place. NULL: nobody can tell. */
+static struct gtid_set *forecast(const struct source *s, const struct reading *r, const struct gtid_set *old_known)
+{
+    if (s->delivered.is_known) return gtid_set_copy(s->delivered.all);
+    return r->from == NULL || old_known == NULL ? NULL : gtid_set_copy(old_known);
 }
 
 static void judge(struct source *s, struct reading *r)
@@ -160,11 +189,12 @@ static void judge(struct source *s, struct reading *r)
             finish(s, r, CUTOVER_VERDICT_FAILED, SLUICE_ERR_NOMEM, "memory ran out");
             return;
         }
-        if (r->snapshot == NULL) r->snapshot = gtid_set_copy(old_known);
     }
+    if (r->snapshot == NULL) r->snapshot = forecast(s, r, old_known);
     check_list_free(&r->gate_checks);
     int rv = judge_gate(s, r, executed, purged, owned, old_known, uuid);
     gtid_set_del(sum);
+    if (rv == 0) add_part(s, r, executed);
     if (rv != 0) {
         finish(s, r, CUTOVER_VERDICT_FAILED, rv, "memory ran out");
         return;
@@ -173,6 +203,16 @@ static void judge(struct source *s, struct reading *r)
 }
 
 /* ---- asking ---- */
+
+static struct question *question_new(struct source *s, struct reading *r)
+{
+    struct question *q = mem_calloc(1, sizeof *q);
+    if (q == NULL) return NULL;
+    q->source = s;
+    q->reading = r;
+    q->generation = r->generation;
+    return q;
+}
 
 static void question_del(struct question *q)
 {
@@ -242,7 +282,10 @@ static void take_old(struct source *s, struct reading *r, struct question *q)
     r->old_gtids = q->gtids;
     q->facts = (struct facts){ 0 };
     q->gtids = (struct gtids){ 0 };
-    if (r->kind == READING_CHECK) add_server_checks(s, r);
+    if (r->kind == READING_CHECK) {
+        r->old_replicates = facts_replicates(&r->old_facts);
+        add_server_checks(s, r);
+    }
     judge(s, r);
 }
 
@@ -293,15 +336,12 @@ static void on_answer(void *arg, int status, const struct upstream_error *error)
 
 static void ask(struct source *s, struct reading *r, struct backend *b)
 {
-    struct question *q = mem_calloc(1, sizeof *q);
+    struct question *q = question_new(s, r);
     if (q == NULL || upstream_target_copy(&b->target, &q->target) != 0) {
         mem_free(q);
         finish(s, r, CUTOVER_VERDICT_FAILED, SLUICE_ERR_NOMEM, "memory ran out");
         return;
     }
-    q->source = s;
-    q->reading = r;
-    q->generation = r->generation;
     q->backend = b;
     q->is_facts = r->kind == READING_CHECK;
     q->target.addr = b->addresses[b->address_at];
@@ -341,11 +381,14 @@ static void consumer_failed(struct source *s, struct reading *r, int status, con
 static void on_consumer_status(void *arg, int status, const struct upstream_error *error,
                                const struct consumer_status *found)
 {
-    struct reading *r = arg;
-    struct source *s = r->to->source;
+    struct question *q = arg;
+    struct source *s = q->source;
+    struct reading *r = q->reading;
     struct upstream_error why = { 0 };
+    bool is_stale = !r->is_active || r->generation != q->generation;
     s->jobs--;
-    if (!r->is_active) {
+    question_del(q);
+    if (is_stale) {
         source_job_ended(s);
         return;
     }
@@ -382,8 +425,13 @@ void reading_start(struct source *s, struct reading *r, enum reading_kind kind, 
         next_new(s, r);
         return;
     }
+    struct question *q = question_new(s, r);
+    if (q == NULL) {
+        finish(s, r, CUTOVER_VERDICT_FAILED, SLUICE_ERR_NOMEM, "memory ran out");
+        return;
+    }
     s->jobs++;
-    consumer_status(s->consumer, s->config->limits.probe_timeout_ms, on_consumer_status, r);
+    consumer_status(s->consumer, s->config->limits.probe_timeout_ms, on_consumer_status, q);
 }
 
 void reading_abandon(struct reading *r)

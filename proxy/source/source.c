@@ -106,12 +106,14 @@ void source_admit(struct source *s)
     const struct admission_input in = { .is_stopping = s->is_stopping,
                                         .has_record = s->record.has_record,
                                         .is_held = s->record.is_held,
+                                        .is_settled = s->settling == SOURCE_SETTLED,
                                         .is_confirmed = active != NULL && active->is_confirmed,
                                         .cutover = &s->cutover,
                                         .active = active == NULL ? "" : active->config->name,
                                         .latch = is_latched ? latch : "",
                                         .waiting_for = active == NULL ? s->waiting_for : active->probe_error };
     if (s->is_closing || !s->is_started) return;
+    streams_settle(s);
     admission_decide(&in, &admission);
     struct sessions_mode mode = { .kind = SESSIONS_HOLD };
     switch (admission.mode) {
@@ -164,6 +166,10 @@ int source_listen(const struct config_source *config, uv_loop_t *loop, struct so
     if (s == NULL) return SLUICE_ERR_NOMEM;
     s->config = config;
     s->host.loop = loop;
+    if (delivered_init(&s->delivered) != 0) {
+        mem_free(s);
+        return SLUICE_ERR_NOMEM;
+    }
     const struct listener_config listener = { .loop = loop,
                                               .source_id = config->source_id,
                                               .host = config->listen.host,
@@ -172,6 +178,7 @@ int source_listen(const struct config_source *config, uv_loop_t *loop, struct so
                                               .arg = s };
     int rv = listener_new(&listener, &s->listener, out_error);
     if (rv != 0) {
+        delivered_free(&s->delivered);
         mem_free(s);
         return rv;
     }
@@ -191,6 +198,7 @@ static int open_sessions(struct source *s, struct text *out_error)
                                             .source_address = s->config->source_address,
                                             .legs = s->legs,
                                             .callbacks = { on_legs_gone, on_leg_lost },
+                                            .streams = streams_hooks(),
                                             .arg = s };
     int rv = sessions_new(&config, &s->sessions);
     if (rv == SLUICE_ERR_CONFIG)
@@ -276,6 +284,7 @@ int source_open(struct source *s, const struct source_host *host, const struct j
     if (rv == 0) rv = open_consumer(s);
     if (rv != 0) return rv;
     const struct cutover_limits limits = { .catchup_timeout_ms = l->catchup_timeout_ms,
+                                           .park_timeout_ms = l->park_timeout_ms,
                                            .hold_timeout_ms = l->hold_timeout_ms,
                                            .drain_timeout_ms = l->drain_timeout_ms,
                                            .flip_reserve_ms = CONFIG_FLIP_RESERVE_MS,
@@ -355,6 +364,7 @@ void source_start(struct source *s)
     init_timer(s, &s->retry_timer);
     init_timer(s, &s->stop_timer);
     init_timer(s, &s->check_timer);
+    init_timer(s, &s->settle_timer);
     s->cutover_timer.timer_cb = on_cutover_timer;
     resolve_consumer(s);
     uv_timer_start(&s->retry_timer, on_retry_timer, 10000, 10000);
@@ -416,6 +426,7 @@ static void close_all(struct source *s)
     uv_close((uv_handle_t *)&s->retry_timer, on_source_handle_closed);
     uv_close((uv_handle_t *)&s->stop_timer, on_source_handle_closed);
     uv_close((uv_handle_t *)&s->check_timer, on_source_handle_closed);
+    uv_close((uv_handle_t *)&s->settle_timer, on_source_handle_closed);
     commands_close(s);
 }
 
@@ -430,6 +441,7 @@ static bool switch_may_be_left(const struct source *s)
     case CUTOVER_STATE_CHECK:
     case CUTOVER_STATE_CATCHUP:
     case CUTOVER_STATE_RECORD:
+    case CUTOVER_STATE_PARK:
     case CUTOVER_STATE_PAUSE:
     case CUTOVER_STATE_PAUSE_ENDING:
     case CUTOVER_STATE_GATE:
@@ -511,6 +523,7 @@ void source_del(struct source *s)
     switch_options_free(&s->check_options);
     switch_run_free(&s->run);
     record_source_free(&s->record);
+    delivered_free(&s->delivered);
     legs_close(s->legs);
     mem_free(s);
 }

@@ -11,6 +11,7 @@
 #include "core/admission.h"
 #include "core/checks.h"
 #include "core/cutover.h"
+#include "core/delivered.h"
 #include "core/facts.h"
 #include "core/threads.h"
 #include "journal/journal.h"
@@ -82,6 +83,8 @@ struct reading {
     struct gtid_set *snapshot; /* what the old server had when first asked in this phase: D's forecast, then D itself */
     bool snapshot_is_delivered; /* frozen after the last stream ended */
     bool new_replicates;
+    bool old_replicates; /* from whomever: a backend that is merely ahead of it is waited for */
+    bool waits_for_old;  /* the last judgement: it is */
     struct facts new_facts, old_facts;
     struct gtids new_gtids, old_gtids;
     struct check_list server_checks; /* of READING_CHECK */
@@ -137,6 +140,12 @@ struct source {
     size_t backend_count;
     struct record_source record; /* as durable */
     char waiting_for[SOURCE_WAITING_LEN + 1];
+    struct delivered delivered; /* D */
+    /* Before the first client is routed: what a dead process left on the active backend ends, and D begins. */
+    enum { SOURCE_UNSETTLED, SOURCE_SETTLING, SOURCE_SETTLED } settling;
+    uint32_t settle_op;
+    uint64_t settle_deadline_ms;
+    uv_timer_t settle_timer;
     struct cutover cutover;
     struct source_event queue[8]; /* while a step is being performed */
     size_t queue_count;
@@ -203,6 +212,11 @@ void reading_free(struct reading *r);
 SLUICE_MUSTCHECK int switch_options_parse(const json_t *body, const struct config_limits *limits,
                                           struct switch_options *out, struct text *out_error);
 void switch_options_free(struct switch_options *o);
+
+/* streams.c */
+struct sessions_stream_hooks streams_hooks(void);
+void streams_settle(struct source *s);  /* begin, when the active backend is confirmed and it has not begun */
+void streams_flipped(struct source *s); /* the flip is durable: where D goes on */
 
 /* listing.c */
 typedef void (*listing_done_fn)(struct source *s, uint32_t op, int status, uint32_t found, const char *text,

@@ -74,6 +74,16 @@ static json_t *consumer_json(const struct source *s)
                      tasks_json(&s->reading));
 }
 
+static json_t *delivered_json(const struct source *s)
+{
+    const struct delivered *d = &s->delivered;
+    struct gtid_set *part = delivered_part(d);
+    json_t *j = json_pack("{s:b,s:s,s:o,s:o}", "known", d->is_known, "reason", d->reason, "gtid-d", gtid_json(d->all),
+                          "sent-in-part", gtid_json(part));
+    gtid_set_del(part);
+    return j;
+}
+
 static json_t *counters_json(const struct source *s)
 {
     const struct sessions_counters *c = sessions_counters(s->sessions);
@@ -97,6 +107,8 @@ static json_t *counters_json(const struct source *s)
         { "legs-lost", c->legs_lost_total },
         { "protocol-errors", c->protocol_errors_total },
         { "emfile", c->emfile_total + l->emfile_total },
+        { "streams-cut", c->streams_cut_total },
+        { "parks-expired", c->parks_expired_total },
         { "invariant-violations", c->invariant_violations_total },
         { "bytes-to-server", c->bytes_to_server_total },
         { "bytes-to-client", c->bytes_to_client_total },
@@ -165,13 +177,32 @@ json_t *status_source(struct source *s)
     json_t *latch = *s->record.latch == '\0'
                         ? json_null()
                         : json_pack("{s:s,s:s}", "backend", s->record.latch_backend, "reason", s->record.latch);
-    return json_pack(
-        "{s:s,s:s,s:o,s:I,s:s,s:s,s:b,s:i,s:i,s:i,s:o,s:o,s:o,s:s,s:o,s:o}", "source-id", s->config->source_id,
-        "listen", listen, "active", s->record.has_record ? json_string(s->record.active) : json_null(), "epoch",
-        (json_int_t)s->record.epoch, "mode", mode_name(s), "phase", waiting, "held-by-hand", s->record.is_held, "held",
-        (int)sessions_held_count(s->sessions), "sessions", (int)sessions_leg_count(s->sessions), "streams",
-        (int)sessions_stream_count(s->sessions), "backends", backends, "consumer", consumer_json(s), "latch", latch,
-        "accepted-loss", s->record.accepted_loss, "counters", counters_json(s), "switch", running_json(s));
+    const struct {
+        const char *key;
+        json_t *value; /* its reference passes */
+    } members[] = {
+        { "source-id", json_string(s->config->source_id) },
+        { "listen", json_string(listen) },
+        { "active", s->record.has_record ? json_string(s->record.active) : json_null() },
+        { "epoch", json_integer((json_int_t)s->record.epoch) },
+        { "mode", json_string(mode_name(s)) },
+        { "phase", json_string(waiting) },
+        { "held-by-hand", json_boolean(s->record.is_held) },
+        { "held", json_integer(sessions_held_count(s->sessions)) },
+        { "sessions", json_integer(sessions_leg_count(s->sessions)) },
+        { "streams", json_integer(sessions_stream_count(s->sessions)) },
+        { "delivered", delivered_json(s) },
+        { "backends", backends },
+        { "consumer", consumer_json(s) },
+        { "latch", latch },
+        { "accepted-loss", json_string(s->record.accepted_loss) },
+        { "counters", counters_json(s) },
+        { "switch", running_json(s) },
+    };
+    json_t *j = json_object();
+    for (size_t i = 0; i < ARRAY_LEN(members); i++)
+        json_object_set_new(j, members[i].key, members[i].value);
+    return j;
 }
 
 static void append_checks(json_t *list, const struct check_list *checks)

@@ -152,6 +152,7 @@ static void on_flipped(void *arg, int status, uint64_t number)
     if (status == 0) {
         s->run.has_flipped = true;
         source_take_record(s, &s->run.next);
+        streams_flipped(s);
     }
     answer_asked(arg, CUTOVER_EV_FLIPPED, status,
                  status == 0 ? "" : "the write of the flip failed: whether it is on disk is unknown");
@@ -262,8 +263,9 @@ static void do_read(struct source *s, uint32_t op, enum reading_kind kind)
     struct reading *r = &s->reading;
     if (r->is_active) reading_abandon(r);
     s->run.reading_op = op; /* one reading at a time: an abandoned one is not heard any more */
-    if (kind == READING_GATE && r->kind == READING_CHECK) {
-        gtid_set_del(r->snapshot); /* a fresh forecast of D, after the pause */
+    bool is_first = r->kind != kind;
+    if ((kind == READING_GATE && is_first) || (kind == READING_NEW && is_first && s->delivered.is_known)) {
+        gtid_set_del(r->snapshot); /* D anew: after the pause, and once the last stream has ended */
         r->snapshot = NULL;
     }
     if (fault_is_on("skip-gate") && kind != READING_CHECK) {
@@ -340,7 +342,11 @@ static void on_live_listed(struct source *s, uint32_t op, int status, uint32_t f
 /* What the old server has once no stream is left, read once and then frozen: D. */
 static void freeze_delivered(struct source *s, struct gtid_set *delivered)
 {
-    char *text = gtid_set_print(delivered, GTID_SEPARATOR_COMMA, NULL);
+    if (s->delivered.is_known) { /* what passed is known, and is less than what the server has */
+        gtid_set_del(delivered);
+        delivered = gtid_set_copy(s->delivered.all);
+    }
+    char *text = delivered == NULL ? NULL : gtid_set_print(delivered, GTID_SEPARATOR_COMMA, NULL);
     gtid_set_del(s->reading.snapshot);
     s->reading.snapshot = delivered;
     s->reading.snapshot_is_delivered = true;
@@ -361,6 +367,18 @@ static void on_old_listed(struct source *s, uint32_t op, int status, uint32_t fo
     } else {
         gtid_set_del(delivered);
     }
+    switch_event(s, &ev);
+}
+
+/* Streams come to stand between two transactions: what the reader has is whole, and D grows no more. */
+static void do_park(struct source *s, uint32_t op)
+{
+    char text[120];
+    if (!fault_is_on("skip-park")) sessions_park(s->sessions, true);
+    uint32_t left = fault_is_on("skip-park") ? 0 : sessions_unparked_count(s->sessions);
+    snprintf(text, sizeof text, "binlog streams: %u, inside a transaction: %u", sessions_stream_count(s->sessions),
+             left);
+    const struct cutover_event ev = { .type = CUTOVER_EV_PARKED, .op = op, .count = left, .text = text };
     switch_event(s, &ev);
 }
 
@@ -434,6 +452,7 @@ static void perform(struct source *s, const struct cutover_effect *effect)
     switch (effect->type) {
     case CUTOVER_DO_READ_CHECK: do_read(s, op, READING_CHECK); break;
     case CUTOVER_DO_RECORD: do_record(s, op); break;
+    case CUTOVER_DO_PARK: do_park(s, op); break;
     case CUTOVER_DO_PAUSE:
         consumer_pause(s->consumer, s->run.plan, s->config->limits.pause_timeout_ms, on_paused, asked_new(s, op));
         break;
@@ -446,9 +465,13 @@ static void perform(struct source *s, const struct cutover_effect *effect)
     case CUTOVER_DO_READ_NEW: do_read(s, op, READING_NEW); break;
     case CUTOVER_DO_FLIP: do_flip(s, op); break;
     case CUTOVER_DO_COMMIT_OLD: do_commit_old(s, op); break;
-    case CUTOVER_DO_RELEASE_NEW: end_hold(s); break;
+    case CUTOVER_DO_RELEASE_NEW:
+        sessions_park(s->sessions, false);
+        end_hold(s);
+        break;
     case CUTOVER_DO_RELEASE_OLD:
         reading_abandon(&s->reading);
+        sessions_park(s->sessions, false);
         end_hold(s);
         break;
     case CUTOVER_DO_RESUME: do_resume(s, op); break;

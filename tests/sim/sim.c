@@ -166,6 +166,7 @@ static void happen(struct sim *sim, const struct cutover_effect *effect, enum si
         if (fault == SIM_OK || fault == SIM_LATE) sim->threads_left = sim->threads_left > 0 ? sim->threads_left : 0;
         break;
     case CUTOVER_DO_READ_CHECK:
+    case CUTOVER_DO_PARK:
     case CUTOVER_DO_READ_GATE:
     case CUTOVER_DO_LIST_LIVE:
     case CUTOVER_DO_HOLD:
@@ -186,6 +187,7 @@ static enum cutover_event_type answer_type(enum cutover_effect_type type)
     case CUTOVER_DO_READ_GATE:
     case CUTOVER_DO_READ_NEW: return CUTOVER_EV_JUDGED;
     case CUTOVER_DO_RECORD: return CUTOVER_EV_RECORDED;
+    case CUTOVER_DO_PARK: return CUTOVER_EV_PARKED;
     case CUTOVER_DO_PAUSE: return CUTOVER_EV_PAUSED;
     case CUTOVER_DO_LIST_LIVE: return CUTOVER_EV_SEEN;
     case CUTOVER_DO_HOLD: return CUTOVER_EV_HOLDING;
@@ -225,7 +227,7 @@ static struct cutover_event answer_of(struct sim *sim, const struct cutover_effe
     case SIM_LAG:
         if (is_judged) ev.verdict = CUTOVER_VERDICT_LAGGING;
         if (is_judged) ev.status = SLUICE_ERR_TIMEOUT;
-        if (ev.type == CUTOVER_EV_LISTED) ev.count = 1;
+        if (ev.type == CUTOVER_EV_LISTED || ev.type == CUTOVER_EV_PARKED) ev.count = 1;
         if (ev.type == CUTOVER_EV_VERIFIED) ev.status = SLUICE_ERR_BUSY;
         break;
     case SIM_OK:
@@ -271,6 +273,7 @@ static bool perform_at_once(struct sim *sim, const struct cutover_effect *effect
         return true;
     case CUTOVER_DO_READ_CHECK:
     case CUTOVER_DO_RECORD:
+    case CUTOVER_DO_PARK:
     case CUTOVER_DO_PAUSE:
     case CUTOVER_DO_READ_GATE:
     case CUTOVER_DO_LIST_LIVE:
@@ -431,6 +434,7 @@ void sim_init(struct sim *sim)
 {
     memset(sim, 0, sizeof *sim);
     sim->limits = (struct cutover_limits){ .catchup_timeout_ms = 10000,
+                                           .park_timeout_ms = 60000,
                                            .hold_timeout_ms = 8000,
                                            .drain_timeout_ms = 3000,
                                            .flip_reserve_ms = 500,

@@ -24,7 +24,7 @@ enum sim_fault {
     SIM_OK,
     SIM_FAIL,         /* status SLUICE_ERR_IO */
     SIM_REFUSE,       /* status SLUICE_ERR_REFUSED, verdict REFUSED */
-    SIM_LAG,          /* verdict LAGGING, for JUDGED; 1 found, for LISTED; not yet, for VERIFIED */
+    SIM_LAG,          /* verdict LAGGING, for JUDGED; 1 left, for LISTED and PARKED; not yet, for VERIFIED */
     SIM_NEVER,        /* no answer: for effects whose driver would give up, a time-out after 5 s; else none at all */
     SIM_LATE,         /* answered after 2 s */
     SIM_UNKNOWN,      /* a commit whose error hides that it is on disk */

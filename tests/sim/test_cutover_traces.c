@@ -51,8 +51,8 @@ static void test_switch_drains_and_flips(void **state)
     sim_leg(&sim, SIM_LEG_BUSY, 136);
     sim_leg(&sim, SIM_LEG_STREAM, 0);
     sim_switch(&sim, 60000);
-    EXPECT("[    0] idle -> check", "[    1] check -> record", "[    2] record -> pause", "[    3] pause -> gate",
-           "[    4] gate -> see", "[    5] see -> hold", "[    5] hold -> drain",
+    EXPECT("[    0] idle -> check", "[    1] check -> record", "[    2] record -> park", "[    3] park -> pause",
+           "[    4] pause -> gate", "[    5] gate -> see", "[    6] see -> hold", "[    6] hold -> drain",
            "[  136] drain -> empty: sessions left: 0", "[  140] empty -> gate-again", "[  141] gate-again -> flip",
            "[  142] flip -> release", "[  142] release -> resume", "[  143] resume -> verify",
            "[  144] verify -> end: done", "[  145] end -> idle");
@@ -68,12 +68,12 @@ static void test_drain_timeout_cuts_what_is_left(void **state)
     (void)state;
     sim_leg(&sim, SIM_LEG_BUSY, 60000);
     sim_switch(&sim, 60000);
-    EXPECT("[    0] idle -> check", "[    1] check -> record", "[    2] record -> pause", "[    3] pause -> gate",
-           "[    4] gate -> see", "[    5] see -> hold", "[    5] hold -> drain",
-           "[ 3005] drain -> kill: drain-timeout: 1 sessions are cut", "[ 3006] kill -> empty",
-           "[ 3007] empty -> gate-again", "[ 3008] gate-again -> flip", "[ 3009] flip -> release",
-           "[ 3009] release -> resume", "[ 3010] resume -> verify", "[ 3011] verify -> end: done",
-           "[ 3012] end -> idle");
+    EXPECT("[    0] idle -> check", "[    1] check -> record", "[    2] record -> park", "[    3] park -> pause",
+           "[    4] pause -> gate", "[    5] gate -> see", "[    6] see -> hold", "[    6] hold -> drain",
+           "[ 3006] drain -> kill: drain-timeout: 1 sessions are cut", "[ 3007] kill -> empty",
+           "[ 3008] empty -> gate-again", "[ 3009] gate-again -> flip", "[ 3010] flip -> release",
+           "[ 3010] release -> resume", "[ 3011] resume -> verify", "[ 3012] verify -> end: done",
+           "[ 3013] end -> idle");
     assert_in_range(sim.longest_wait_ms, 3000, 3100);
 }
 
@@ -95,12 +95,24 @@ static void test_refusal_after_the_pause_is_undone(void **state)
     (void)state;
     sim_fault(&sim, CUTOVER_DO_READ_GATE, 1, SIM_REFUSE);
     sim_switch(&sim, 60000);
-    EXPECT("[    0] idle -> check", "[    1] check -> record", "[    2] record -> pause", "[    3] pause -> gate",
-           "[    4] gate -> undo-release: refuse", "[    4] undo-release -> undo-resume",
-           "[    5] undo-resume -> end: refuse", "[    6] end -> idle");
+    EXPECT("[    0] idle -> check", "[    1] check -> record", "[    2] record -> park", "[    3] park -> pause",
+           "[    4] pause -> gate", "[    5] gate -> undo-release: refuse", "[    5] undo-release -> undo-resume",
+           "[    6] undo-resume -> end: refuse", "[    7] end -> idle");
     assert_int_equal(sim.exit, CUTOVER_EXIT_REFUSED);
     assert_int_equal(sim.resumes, 1);
     assert_int_equal(sim.routed_to, 0);
+}
+
+/* A transaction in flight on a stream gets park-timeout to end; then it is undone, and nobody was held or paused. */
+static void test_park_gives_up_at_its_limit(void **state)
+{
+    (void)state;
+    sim_fault(&sim, CUTOVER_DO_PARK, 0, SIM_LAG);
+    sim_switch(&sim, 100000);
+    assert_int_equal(sim.exit, CUTOVER_EXIT_TIMEOUT);
+    assert_int_equal(sim.seen[CUTOVER_DO_PAUSE] + sim.seen[CUTOVER_DO_HOLD], 0);
+    assert_in_range(sim.now_ms, 60000, 60100);
+    assert_string_equal(sim.broken, "");
 }
 
 /* A backend that catches up within its time is waited for before anything is touched. */
@@ -173,9 +185,9 @@ static void test_abort_in_pause_waits_for_its_end(void **state)
     (void)state;
     sim_fault(&sim, CUTOVER_DO_PAUSE, 1, SIM_ABORT);
     sim_switch(&sim, 60000);
-    EXPECT("[    0] idle -> check", "[    1] check -> record", "[    2] record -> pause",
-           "[    3] pause -> pause-ending: aborted", "[   22] pause-ending -> undo-release: aborted",
-           "[   22] undo-release -> undo-resume", "[   23] undo-resume -> end: aborted", "[   24] end -> idle");
+    EXPECT("[    0] idle -> check", "[    1] check -> record", "[    2] record -> park", "[    3] park -> pause",
+           "[    4] pause -> pause-ending: aborted", "[   23] pause-ending -> undo-release: aborted",
+           "[   23] undo-release -> undo-resume", "[   24] undo-resume -> end: aborted", "[   25] end -> idle");
     assert_int_equal(sim.exit, CUTOVER_EXIT_UNDONE);
     assert_true(sim.is_running);
 }
@@ -235,6 +247,7 @@ int main(void)
         cmocka_unit_test_setup(test_drain_timeout_cuts_what_is_left, setup),
         cmocka_unit_test_setup(test_refusal_by_check_touches_nothing, setup),
         cmocka_unit_test_setup(test_refusal_after_the_pause_is_undone, setup),
+        cmocka_unit_test_setup(test_park_gives_up_at_its_limit, setup),
         cmocka_unit_test_setup(test_catchup_is_waited_for, setup),
         cmocka_unit_test_setup(test_catchup_gives_up_at_its_limit, setup),
         cmocka_unit_test_setup(test_catchup_of_zero_refuses, setup),

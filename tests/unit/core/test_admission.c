@@ -16,7 +16,7 @@ static struct admission_input good(void)
     const struct cutover_limits limits = { .hold_timeout_ms = 8000, .drain_timeout_ms = 3000, .flip_reserve_ms = 500 };
     cutover_init(&idle, &limits);
     return (struct admission_input){
-        .has_record = true, .is_confirmed = true, .cutover = &idle, .active = "a", .latch = "", .waiting_for = ""
+        .has_record = true, .is_settled = true, .is_confirmed = true, .cutover = &idle, .active = "a", .latch = "", .waiting_for = ""
     };
 }
 
@@ -48,6 +48,11 @@ static void test_admission_holds_for_each_reason(void **state)
     admission_decide(&in, &out);
     assert_int_equal(out.mode, ADMISSION_HOLD);
     assert_non_null(strstr(out.text, "latched"));
+    in = good();
+    in.is_settled = false;
+    admission_decide(&in, &out);
+    assert_int_equal(out.mode, ADMISSION_HOLD);
+    assert_non_null(strstr(out.text, "earlier process"));
     in = good();
     in.is_held = true;
     admission_decide(&in, &out);
