@@ -230,12 +230,13 @@ static void explain_errant(struct gtid_gate_condition *c, const struct gtid_gate
     if (c->missing == NULL)
         set_text(c, "the new server has nothing errant%s", accepted);
     else
-        set_text_with_missing(c, "the new server has %" PRIu64 " errant transaction%s, %s%s: ", c->missing_count,
-                              plural(c->missing_count),
-                              in->errant_rule == GTID_GATE_ERRANT_OLD_DEAD
-                                  ? "of a UUID that the old server is not known to have had"
-                                  : "which the old server does not have",
-                              accepted);
+        set_text_with_missing(
+            c, "the new server has %" PRIu64 " errant transaction%s, %s%s: ", c->missing_count,
+            plural(c->missing_count),
+            in->errant_rule == GTID_GATE_ERRANT_OLD_DEAD ? "of a UUID that the old server is not known to have had"
+            : c->status == GTID_GATE_WAIT                ? "unless they still come to the old server, which replicates"
+                                                         : "which the old server does not have",
+            accepted);
 }
 
 static int judge_errant(struct gate *g)
@@ -258,7 +259,7 @@ static int judge_errant(struct gate *g)
     } else {
         c->missing = errant;
         c->missing_count = gtid_set_count(errant);
-        c->status = GTID_GATE_FAIL;
+        c->status = in->errant_rule == GTID_GATE_ERRANT_OLD_ALIVE && in->old_follows ? GTID_GATE_WAIT : GTID_GATE_FAIL;
     }
     if (rv == 0) explain_errant(c, in, all - c->missing_count);
     return rv;

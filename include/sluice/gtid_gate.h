@@ -60,8 +60,9 @@ struct gtid_gate_input {
     const struct gtid_set *accepted_loss; /* L: taken from S, W, V and D before they are judged; NULL: nothing */
 
     enum gtid_gate_errant errant_rule;
-    const struct gtid_set *old_known;       /* executed and owned of the old server; NULL only while it is dead */
-    const struct gtid_set *accepted_errant; /* NULL: nothing */
+    const struct gtid_set *old_known; /* executed and owned of the old server; NULL only while it is dead */
+    bool old_follows;                 /* with OLD_ALIVE: it replicates, so what it lacks may come: wait, not fail */
+    const struct gtid_set *accepted_errant;                  /* NULL: nothing */
     const uint8_t (*accepted_errant_uuids)[GTID_UUID_BYTES]; /* whole UUIDs, all tags; NULL with a count of 0 */
     size_t accepted_errant_uuid_count;
 };
@@ -78,7 +79,7 @@ enum gtid_gate_rule {
 enum gtid_gate_status {
     GTID_GATE_OK,
     GTID_GATE_UNKNOWN, /* could not be judged and was accepted so, or says nothing (an empty V) */
-    GTID_GATE_WAIT,    /* does not hold yet: the new server may catch up */
+    GTID_GATE_WAIT,    /* does not hold yet: the new server may catch up; with NOTHING_ERRANT: the old one may */
     GTID_GATE_FAIL,    /* does not hold, and waiting does not help */
 };
 

@@ -106,16 +106,23 @@ static const char *gate_todo(const struct gtid_gate_condition *c, bool new_repli
 {
     if (c->is_rewound)
         return "the server has lost transactions of its own: restore it from a backup or rebuild it, then sluice repin";
+    bool is_unknown = c->status == GTID_GATE_FAIL && c->missing == NULL;
+    if (is_unknown)
+        return "it cannot be read any more: take the risk with --accept-loss=unknown, or bring that server back";
     switch (c->rule) {
-    case GTID_GATE_PURGED_IN_READER:
+    case GTID_GATE_PURGED_IN_READER: /* the server itself would answer 1236; nothing that is accepted changes that */
     case GTID_GATE_PURGED_IN_VALIDATOR:
     case GTID_GATE_PURGED_IN_DELIVERED:
-        return "this server has purged binlogs that are still needed: choose another, or accept it with --accept-loss";
+        return "this server has purged binlogs that are still needed: choose another, or let the reader catch up first";
     case GTID_GATE_READER_IN_EXECUTED:
     case GTID_GATE_DELIVERED_IN_EXECUTED:
         if (c->status == GTID_GATE_WAIT && new_replicates) return "it is catching up: raise --wait-catchup";
         return "start replication there and let it catch up, choose another server, or accept it with --accept-loss";
     case GTID_GATE_NOTHING_ERRANT:
+        if (c->status == GTID_GATE_WAIT)
+            return "wait until the old server has them too (--wait-catchup); if they were meant for this one alone, "
+                   "accept "
+                   "them by name with --accept-errant=GTIDSET or a whole UUID";
         return "find out what was written there; accept by name with --accept-errant=GTIDSET or a whole UUID";
     }
     return "";

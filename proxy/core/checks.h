@@ -57,3 +57,5 @@ void checks_add_consumer(struct check_list *list, const struct consumer_status *
 void checks_add_gate(struct check_list *list, const struct gtid_gate_result *gate, bool new_replicates);
 /* facts_replicates_from - does it run a channel from |uuid|? */
 bool facts_replicates_from(const struct facts *f, const char *uuid);
+/* facts_replicates - does it run any channel? */
+bool facts_replicates(const struct facts *f);

@@ -29,6 +29,14 @@ bool facts_replicates_from(const struct facts *f, const char *uuid)
     return false;
 }
 
+bool facts_replicates(const struct facts *f)
+{
+    for (uint32_t i = 0; i < f->channel_count; i++) {
+        if (f->channels[i].io_running && f->channels[i].sql_running) return true;
+    }
+    return false;
+}
+
 /* Which server is it: the pinned one, not the old one under another name, not one that was set back. */
 static void add_identity(struct check_list *list, const struct checks_servers *in)
 {
@@ -39,9 +47,9 @@ static void add_identity(struct check_list *list, const struct checks_servers *i
               "%s: %s, pinned: %s", in->new_name, f->server_uuid, *in->new_pin == '\0' ? "(not yet)" : in->new_pin);
     bool is_other = *in->old_uuid == '\0' || !is_same(in->old_uuid, f->server_uuid);
     check_add(list, "C10", "another-server", is_other ? CHECK_OK : CHECK_FAIL,
-              "both names lead to one server: correct the addresses of the backends",
-              is_other ? "%s and %s are two servers" : "%s and %s are one server, by server_uuid", in->old_name,
-              in->new_name);
+              "both names lead to one server: correct the addresses of the backends", "%s and %s are %s: %s, %s",
+              in->old_name, in->new_name, is_other ? "two servers" : "one server, by server_uuid",
+              *in->old_uuid == '\0' ? "(not known)" : in->old_uuid, f->server_uuid);
     if (in->old_facts != NULL) {
         bool is_unique = in->old_facts->server_id != f->server_id || !is_other;
         check_add(list, "C10", "server-id", is_unique ? CHECK_OK : CHECK_FAIL,

@@ -14,7 +14,7 @@ struct facts_channel {
     bool io_running;               /* "Yes" only; "Connecting" is not running */
     bool sql_running;
     bool auto_position;
-    int64_t lag_s;               /* Seconds_Behind_Source, -1 when NULL */
+    int64_t lag_s; /* Seconds_Behind_Source, -1 when NULL */
     char source_uuid[FACTS_UUID_LEN + 1];
     char source_host[256];
     uint16_t source_port;
@@ -43,14 +43,14 @@ struct facts {
     char ps_show_processlist[FACTS_TEXT_LEN + 1]; /* performance_schema_show_processlist */
     uint64_t sync_binlog;
     uint64_t innodb_flush_log_at_trx_commit;
-    char replica_skip_errors[256];               /* "OFF" when none */
-    char replica_exec_mode[FACTS_TEXT_LEN + 1];  /* STRICT or IDEMPOTENT */
-    char *binlog_filters;      /* "Binlog_Do_DB=x Binlog_Ignore_DB=y", "" when none */
-    bool has_system_user;      /* the account may KILL threads of accounts that have SYSTEM_USER (8.0.16 and later) */
-    char *missing_grants;    /* what Sluice's account lacks, as "GRANT …" clauses separated by ", "; "" when nothing */
-    struct gtid_set *owned;     /* @@gtid_owned, read before executed */
-    struct gtid_set *executed;  /* E */
-    struct gtid_set *purged;    /* P, read last */
+    char replica_skip_errors[256];              /* "OFF" when none */
+    char replica_exec_mode[FACTS_TEXT_LEN + 1]; /* STRICT or IDEMPOTENT */
+    char *binlog_filters;                       /* "Binlog_Do_DB=x Binlog_Ignore_DB=y", "" when none */
+    bool has_system_user;   /* the account may KILL threads of accounts that have SYSTEM_USER (8.0.16 and later) */
+    char *missing_grants;   /* what Sluice's account lacks, as "GRANT …" clauses separated by ", "; "" when nothing */
+    struct gtid_set *owned; /* @@gtid_owned, read before executed */
+    struct gtid_set *executed;      /* E */
+    struct gtid_set *purged;        /* P, read last */
     struct facts_channel *channels; /* NULL when it is no replica */
     uint32_t channel_count;
     uint64_t probed_ms; /* monotonic clock when the probe ended; set by whoever asked for it */
