@@ -11,7 +11,7 @@
 #include "core/mem.h"
 #include "source/state.h"
 
-enum { TEXT_LEN = 440 };
+enum { TEXT_LEN = CUTOVER_TEXT_LEN };
 
 /* One question of a reading, to a server or to the consumer. Its own object: an abandoned reading must not see the answer. */
 struct question {
@@ -141,7 +141,7 @@ static void describe_verdict(const struct reading *r, enum cutover_verdict verdi
     } else if (verdict == CUTOVER_VERDICT_LAGGING && r->new_replicates && !r->waits_for_old) {
         snprintf(out, room, "waiting: %.420s", worst->detail);
     } else {
-        snprintf(out, room, "%s: %.280s%s%.140s", worst->name, worst->detail, *worst->todo == '\0' ? "" : "; ",
+        snprintf(out, room, "%.90s: %.250s%s%.130s", worst->name, worst->detail, *worst->todo == '\0' ? "" : "; ",
                  worst->todo);
     }
 }
