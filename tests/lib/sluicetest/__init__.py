@@ -4,12 +4,13 @@ from .wait import WaitExpired, wait_until
 from .process import Processes, descendants
 from .ports import free_port
 from .server import Server, circular, mysql_version, reset_all
+from .phase import PauseAt
 from .clients import BinlogStream, IdlePool, IdleInTransaction, LongSelect, Reconnecting, Writer
 from .sampler import Sampler
 from .sluice import Result, Sluice
 
 __all__ = [
-    "BinlogStream", "IdlePool", "IdleInTransaction", "LongSelect", "Processes", "Reconnecting", "Result", "Sampler",
+    "BinlogStream", "IdlePool", "IdleInTransaction", "LongSelect", "PauseAt", "Processes", "Reconnecting", "Result", "Sampler",
     "Server", "Sluice", "WaitExpired", "Writer", "circular", "descendants", "free_port", "mysql_version", "reset_all",
     "wait_until",
 ]
