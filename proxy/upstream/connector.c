@@ -52,8 +52,10 @@ struct connector {
     int end;         /* why we ended it: SLUICE_ERR_TIMEOUT, _CANCELED, _PROTOCOL (no TLS), _WRONG_SERVER; else 0 */
     bool is_adopted; /* the socket is known to us */
     bool is_broken;
+    int connect_errno; /* how connect(2) failed; 0: not known to have failed */
 #ifdef MARIADB_PACKAGE_VERSION
-    bool is_greeted; /* the greeting's capabilities were read; see check_greeting() */
+    bool is_connected; /* connect(2) has succeeded */
+    bool is_greeted;   /* the greeting's capabilities were read; see check_greeting() */
     size_t greeting_len;
     unsigned char greeting[256];
 #endif
@@ -173,7 +175,13 @@ static int library_wait(my_socket fd, my_bool is_read, int timeout)
     put_name_to_verify(c);
     int ready = wait_for(c, fd, is_read ? POLLIN : POLLOUT, UINT32_MAX);
     if (ready <= 0) errno = ETIMEDOUT;
-    return ready;
+    if (ready <= 0 || is_read || c->is_connected) return ready;
+    /* The end of connect(2). The library would say "115", EINPROGRESS, of every failure: it does not look at the socket's own error. */
+    socklen_t len = sizeof c->connect_errno;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &c->connect_errno, &len) != 0) c->connect_errno = errno;
+    c->is_connected = c->connect_errno == 0;
+    errno = c->connect_errno;
+    return c->is_connected ? ready : -1;
 }
 
 static int library_fd(struct connector *c)
@@ -481,6 +489,12 @@ static int code_of(unsigned number)
     }
 }
 
+/* Never the words by which DM judges (design, promise 5): held clients are told of this too. */
+static const char *connect_text(int sys_errno)
+{
+    return sys_errno == ECONNREFUSED ? "nobody listens there" : strerror(sys_errno);
+}
+
 static const char *end_text(int end)
 {
     if (end == SLUICE_ERR_TIMEOUT) return "no answer within the time allowed";
@@ -495,6 +509,11 @@ static int fail(struct connector *c, const char *doing, struct upstream_error *e
     if (is_over(c)) {
         c->is_broken = true;
         return upstream_error_set(error, c->end, 0, "%s: %s: %s", c->where, doing, end_text(c->end));
+    }
+    if (c->connect_errno != 0) {
+        c->is_broken = true;
+        return upstream_error_set(error, SLUICE_ERR_UNREACHABLE, number, "%s: cannot connect: %s", c->where,
+                                  connect_text(c->connect_errno));
     }
     int code = code_of(number);
     if (code != SLUICE_ERR_QUERY) c->is_broken = true;
