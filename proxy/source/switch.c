@@ -231,7 +231,7 @@ static void do_end(struct source *s, uint32_t op)
     const struct cutover *c = &s->cutover;
     int rv = fill_record(s, s->run.has_flipped ? "resumed" : "undone");
     r->state = end_state(c);
-    r->exit_code = c->exit;
+    r->exit_code = (int)c->exit;
     r->ended_unix_ms = source_unix_ms();
     if (rv == 0) rv = record_set(&r->msg, c->exit == CUTOVER_EXIT_DONE ? "" : c->text);
     json_t *report = switch_run_json(s);
