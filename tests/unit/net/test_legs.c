@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -70,6 +71,7 @@ static bool collect(void *arg, uint32_t slot, const struct legs_record *record)
 /* Writes legs as a proxy does, and waits to be killed. */
 static void child_opens_legs(int ready)
 {
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a failed test leaves no process */
     struct legs *legs = opened(8, LEGS_FOUND_NOTHING);
     uint32_t a = added(legs, UUID_A, 4);
     legs_set_address(legs, a, "10.0.0.9", 40001);
