@@ -1,0 +1,742 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "net/tls_mbedtls.h"
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <mbedtls/ctr_drbg.h>
+#include <mbedtls/entropy.h>
+#include <mbedtls/error.h>
+#include <mbedtls/pk.h>
+#include <mbedtls/ssl.h>
+#include <mbedtls/ssl_ticket.h>
+#include <mbedtls/version.h>
+#include <mbedtls/x509_crt.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#if MBEDTLS_VERSION_NUMBER >= 0x03000000
+#include <psa/crypto.h>
+#endif
+#include "base/log.h"
+#include "core/error.h"
+#include "core/mem.h"
+#include "core/text.h"
+#include "net/stream.h"
+
+enum {
+    KEY_FILE_LEN_MAX = 65536,
+    TICKET_LIFETIME_S = 3600,
+    RECORD_HEADER_LEN = 5,
+    RECORD_PAYLOAD_MAX = 16384, /* of what is carried in one record */
+    RECORD_ALERT = 21,
+    RECORD_HANDSHAKE = 22,
+    SAN_IP_TAG = MBEDTLS_ASN1_CONTEXT_SPECIFIC | 7,
+    BIO_BROKEN = -0x0050, /* mbedTLS's own "connection reset"; the errno is kept beside it */
+};
+
+struct identity {
+    mbedtls_x509_crt cert;
+    mbedtls_pk_context key;
+};
+
+struct tls_context {
+    unsigned references;
+    mbedtls_entropy_context entropy;
+    mbedtls_ctr_drbg_context random;
+    struct identity server, client;
+    mbedtls_x509_crt client_ca, backend_ca;
+    mbedtls_ssl_config accept, connect;
+    mbedtls_ssl_ticket_context tickets; /* for clients that come back */
+    bool verify_name;
+    bool has_session[TLS_PEERS_MAX];
+    mbedtls_ssl_session sessions[TLS_PEERS_MAX];
+};
+
+/* What a record's bytes are, as they pass: tells an end between records from one inside, and what a plain alert said. */
+struct record {
+    uint8_t header[RECORD_HEADER_LEN];
+    uint8_t header_len;
+    uint32_t left;
+    bool is_alert;
+    uint8_t alert;
+};
+
+struct tls {
+    mbedtls_ssl_context ssl;
+    struct tls_context *context;
+    struct stream *stream; /* NULL once closed */
+    uv_idle_t again;       /* what was decrypted and not read yet wakes no descriptor */
+    bool is_client;
+    bool is_open;     /* the handshake is done */
+    bool wants_write; /* of the handshake */
+    bool is_verified; /* a certificate was looked at: not resumed */
+    bool is_plain;    /* the peer's first bytes were no TLS */
+    bool is_any_seen;
+    bool has_ended; /* |end| is what every read gives from now on */
+    ssize_t end;
+    int sys_errno; /* of a connection that broke; 0 for an end of file */
+    bool is_cut;
+    uint32_t verify_flags;
+    uint32_t peer;
+    size_t unsent; /* bytes of the record that waits inside mbedTLS: the next write begins with them again */
+    uint8_t *prefix;
+    size_t prefix_at, prefix_len;
+    struct record in;
+    uint8_t address[16]; /* the peer's, where its certificate must be for a numeric address */
+    size_t address_len;
+    char host[256];
+    char why[TLS_WHY_LEN + 1];
+};
+
+/* ---- context ---- */
+
+static int fail(struct text *out_error, const char *key, const char *path, const char *reason)
+{
+    text_printf(out_error, "%s: %s: %s", key, path, reason);
+    return SLUICE_ERR_CONFIG;
+}
+
+static int fail_code(struct text *out_error, const char *key, const char *path, int code)
+{
+    char reason[160];
+    mbedtls_strerror(code, reason, sizeof reason);
+    return fail(out_error, key, path, reason);
+}
+
+static int load_certificates(mbedtls_x509_crt *out, const char *key, const char *path, struct text *out_error)
+{
+    if (access(path, R_OK) != 0) return fail(out_error, key, path, strerror(errno));
+    int rv = mbedtls_x509_crt_parse_file(out, path);
+    if (rv < 0) return fail_code(out_error, key, path, rv);
+    return rv == 0 ? 0 : fail(out_error, key, path, "not all of its certificates can be read");
+}
+
+/* The descriptor is looked at, not the path: what is judged is what is read. */
+static int read_key(const char *path, unsigned char *out, size_t *out_len, const char **out_reason)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    *out_reason = fd < 0 || fstat(fd, &st) != 0 ? strerror(errno) : NULL;
+    if (*out_reason == NULL && (!S_ISREG(st.st_mode) || st.st_size >= KEY_FILE_LEN_MAX))
+        *out_reason = "is no file with a private key";
+    if (*out_reason == NULL && (st.st_mode & 077) != 0)
+        *out_reason = "others than its owner have access; run chmod 600";
+    ssize_t n = *out_reason == NULL ? read(fd, out, KEY_FILE_LEN_MAX - 1) : 0;
+    if (n < 0) *out_reason = strerror(errno);
+    if (fd >= 0) close(fd);
+    if (*out_reason != NULL) return SLUICE_ERR_CONFIG;
+    out[n] = '\0';
+    *out_len = (size_t)n + 1; /* PEM is told by its NUL */
+    return 0;
+}
+
+static int parse_key(struct tls_context *c, mbedtls_pk_context *out, const unsigned char *bytes, size_t len)
+{
+#if MBEDTLS_VERSION_NUMBER >= 0x03000000
+    return mbedtls_pk_parse_key(out, bytes, len, NULL, 0, mbedtls_ctr_drbg_random, &c->random);
+#else
+    (void)c;
+    return mbedtls_pk_parse_key(out, bytes, len, NULL, 0);
+#endif
+}
+
+static int check_pair(struct tls_context *c, struct identity *id)
+{
+#if MBEDTLS_VERSION_NUMBER >= 0x03000000
+    return mbedtls_pk_check_pair(&id->cert.pk, &id->key, mbedtls_ctr_drbg_random, &c->random);
+#else
+    (void)c;
+    return mbedtls_pk_check_pair(&id->cert.pk, &id->key);
+#endif
+}
+
+static int load_key(struct tls_context *c, mbedtls_pk_context *out, const char *key, const char *path,
+                    struct text *out_error)
+{
+    const char *reason = NULL;
+    size_t len = 0;
+    unsigned char *bytes = mem_alloc(KEY_FILE_LEN_MAX);
+    if (bytes == NULL) return SLUICE_ERR_NOMEM;
+    int rv = read_key(path, bytes, &len, &reason);
+    if (rv != 0) {
+        rv = fail(out_error, key, path, reason);
+    } else {
+        int code = parse_key(c, out, bytes, len);
+        if (code != 0) rv = fail_code(out_error, key, path, code);
+    }
+    explicit_bzero(bytes, KEY_FILE_LEN_MAX);
+    mem_free(bytes);
+    return rv;
+}
+
+/* |keys| are the configuration's words for the certificate and its key. */
+static int load_identity(struct tls_context *c, struct identity *id, const char *const keys[2], const char *cert,
+                         const char *key, struct text *out_error)
+{
+    int rv = load_certificates(&id->cert, keys[0], cert, out_error);
+    if (rv == 0) rv = load_key(c, &id->key, keys[1], key, out_error);
+    if (rv == 0 && check_pair(c, id) != 0) rv = fail(out_error, keys[1], key, "is not the key of the certificate");
+    if (rv == 0 && mbedtls_x509_time_is_past(&id->cert.valid_to) != 0)
+        log_warn("a certificate of ours has expired: whoever verifies it will refuse it", LOG_STR("key", keys[0]),
+                 LOG_STR("file", cert));
+    return rv;
+}
+
+static int configure(struct tls_context *c, mbedtls_ssl_config *conf, int endpoint)
+{
+    if (mbedtls_ssl_config_defaults(conf, endpoint, MBEDTLS_SSL_TRANSPORT_STREAM, MBEDTLS_SSL_PRESET_DEFAULT) != 0)
+        return SLUICE_ERR_NOMEM;
+    mbedtls_ssl_conf_rng(conf, mbedtls_ctr_drbg_random, &c->random);
+#if MBEDTLS_VERSION_NUMBER >= 0x03020000
+    mbedtls_ssl_conf_min_tls_version(conf, MBEDTLS_SSL_VERSION_TLS1_2);
+#else
+    mbedtls_ssl_conf_min_version(conf, MBEDTLS_SSL_MAJOR_VERSION_3, MBEDTLS_SSL_MINOR_VERSION_3);
+#endif
+    return 0;
+}
+
+static int configure_accept(struct tls_context *c, const struct tls_files *files)
+{
+    int rv = configure(c, &c->accept, MBEDTLS_SSL_IS_SERVER);
+    if (rv != 0) return rv;
+    mbedtls_ssl_conf_authmode(&c->accept, files->ca != NULL ? MBEDTLS_SSL_VERIFY_REQUIRED : MBEDTLS_SSL_VERIFY_NONE);
+    if (mbedtls_ssl_ticket_setup(&c->tickets, mbedtls_ctr_drbg_random, &c->random, MBEDTLS_CIPHER_AES_256_GCM,
+                                 TICKET_LIFETIME_S) != 0)
+        return SLUICE_ERR_NOMEM;
+    mbedtls_ssl_conf_session_tickets_cb(&c->accept, mbedtls_ssl_ticket_write, mbedtls_ssl_ticket_parse, &c->tickets);
+    if (files->ca != NULL) mbedtls_ssl_conf_ca_chain(&c->accept, &c->client_ca, NULL);
+    return mbedtls_ssl_conf_own_cert(&c->accept, &c->server.cert, &c->server.key) == 0 ? 0 : SLUICE_ERR_NOMEM;
+}
+
+static int configure_connect(struct tls_context *c, const struct tls_files *files)
+{
+    int rv = configure(c, &c->connect, MBEDTLS_SSL_IS_CLIENT);
+    if (rv != 0) return rv;
+    mbedtls_ssl_conf_authmode(&c->connect, MBEDTLS_SSL_VERIFY_REQUIRED);
+    mbedtls_ssl_conf_ca_chain(&c->connect, &c->backend_ca, NULL);
+#if MBEDTLS_VERSION_NUMBER >= 0x03060100 && defined(MBEDTLS_SSL_PROTO_TLS1_3) && defined(MBEDTLS_SSL_SESSION_TICKETS)
+    mbedtls_ssl_conf_tls13_enable_signal_new_session_tickets(&c->connect,
+                                                             MBEDTLS_SSL_TLS1_3_SIGNAL_NEW_SESSION_TICKETS_ENABLED);
+#endif
+    if (files->backend_cert == NULL) return 0;
+    return mbedtls_ssl_conf_own_cert(&c->connect, &c->client.cert, &c->client.key) == 0 ? 0 : SLUICE_ERR_NOMEM;
+}
+
+static int load_all(struct tls_context *c, const struct tls_files *files, struct text *out_error)
+{
+    static const char *const server_keys[] = { "tls.cert", "tls.key" };
+    static const char *const client_keys[] = { "tls.backend-cert", "tls.backend-key" };
+    int rv = load_identity(c, &c->server, server_keys, files->cert, files->key, out_error);
+    if (rv == 0 && files->ca != NULL) rv = load_certificates(&c->client_ca, "tls.ca", files->ca, out_error);
+    if (rv == 0) rv = load_certificates(&c->backend_ca, "tls.backend-ca", files->backend_ca, out_error);
+    if (rv == 0 && files->backend_cert != NULL)
+        rv = load_identity(c, &c->client, client_keys, files->backend_cert, files->backend_key, out_error);
+    if (rv == 0) rv = configure_accept(c, files);
+    if (rv == 0) rv = configure_connect(c, files);
+    return rv;
+}
+
+static void init_all(struct tls_context *c)
+{
+    mbedtls_entropy_init(&c->entropy);
+    mbedtls_ctr_drbg_init(&c->random);
+    mbedtls_x509_crt_init(&c->server.cert);
+    mbedtls_x509_crt_init(&c->client.cert);
+    mbedtls_x509_crt_init(&c->client_ca);
+    mbedtls_x509_crt_init(&c->backend_ca);
+    mbedtls_pk_init(&c->server.key);
+    mbedtls_pk_init(&c->client.key);
+    mbedtls_ssl_config_init(&c->accept);
+    mbedtls_ssl_config_init(&c->connect);
+    mbedtls_ssl_ticket_init(&c->tickets);
+}
+
+int tls_context_new(const struct tls_files *files, struct tls_context **out, struct text *out_error)
+{
+    assert(files->cert != NULL && files->key != NULL && files->backend_ca != NULL);
+    assert((files->backend_cert == NULL) == (files->backend_key == NULL));
+    struct tls_context *c = mem_calloc(1, sizeof *c);
+    if (c == NULL) return SLUICE_ERR_NOMEM;
+    c->references = 1;
+    c->verify_name = files->verify_name;
+    init_all(c);
+    int rv = 0;
+#if MBEDTLS_VERSION_NUMBER >= 0x03000000
+    if (psa_crypto_init() != PSA_SUCCESS) rv = SLUICE_ERR_NOMEM; /* TLS 1.3 is built on it */
+#endif
+    if (rv == 0 && mbedtls_ctr_drbg_seed(&c->random, mbedtls_entropy_func, &c->entropy, NULL, 0) != 0)
+        rv = SLUICE_ERR_NOMEM;
+    if (rv == 0) rv = load_all(c, files, out_error);
+    if (rv != 0) {
+        tls_context_unref(c);
+        return rv;
+    }
+    *out = c;
+    return 0;
+}
+
+struct tls_context *tls_context_ref(struct tls_context *c)
+{
+    assert(c->references > 0);
+    c->references++;
+    return c;
+}
+
+void tls_context_unref(struct tls_context *c)
+{
+    if (c == NULL) return;
+    assert(c->references > 0);
+    if (--c->references > 0) return;
+    for (size_t i = 0; i < TLS_PEERS_MAX; i++)
+        if (c->has_session[i]) mbedtls_ssl_session_free(&c->sessions[i]);
+    mbedtls_ssl_config_free(&c->accept);
+    mbedtls_ssl_config_free(&c->connect);
+    mbedtls_ssl_ticket_free(&c->tickets);
+    mbedtls_pk_free(&c->server.key);
+    mbedtls_pk_free(&c->client.key);
+    mbedtls_x509_crt_free(&c->server.cert);
+    mbedtls_x509_crt_free(&c->client.cert);
+    mbedtls_x509_crt_free(&c->client_ca);
+    mbedtls_x509_crt_free(&c->backend_ca);
+    mbedtls_ctr_drbg_free(&c->random);
+    mbedtls_entropy_free(&c->entropy);
+    mem_free(c);
+}
+
+int64_t tls_context_expires_unix(const struct tls_context *c)
+{
+    const mbedtls_x509_time *t = &c->server.cert.valid_to;
+    struct tm tm = { .tm_year = t->year - 1900,
+                     .tm_mon = t->mon - 1,
+                     .tm_mday = t->day,
+                     .tm_hour = t->hour,
+                     .tm_min = t->min,
+                     .tm_sec = t->sec };
+    return timegm(&tm);
+}
+
+/* ---- bytes below TLS ---- */
+
+static void record_follow(struct record *r, const uint8_t *bytes, size_t len)
+{
+    while (len > 0) {
+        if (r->left > 0) {
+            size_t part = len < r->left ? len : r->left;
+            if (r->is_alert) r->alert = bytes[part - 1]; /* level, then what it says: the last byte stays */
+            r->left -= (uint32_t)part;
+            bytes += part;
+            len -= part;
+            continue;
+        }
+        r->header[r->header_len++] = *bytes++;
+        len--;
+        if (r->header_len < RECORD_HEADER_LEN) continue;
+        r->header_len = 0;
+        r->left = (uint32_t)r->header[3] << 8 | r->header[4];
+        r->is_alert = r->header[0] == RECORD_ALERT && r->left == 2; /* longer ones are encrypted */
+    }
+}
+
+static bool record_is_whole(const struct record *r)
+{
+    return r->header_len == 0 && r->left == 0;
+}
+
+static ssize_t bio_bytes(struct tls *t, unsigned char *buf, size_t len)
+{
+    size_t left = t->prefix_len - t->prefix_at;
+    if (left == 0) return stream_plain_ops.read(t->stream, buf, len);
+    if (len > left) len = left;
+    memcpy(buf, t->prefix + t->prefix_at, len);
+    t->prefix_at += len;
+    return (ssize_t)len;
+}
+
+static int bio_receive(void *arg, unsigned char *buf, size_t len)
+{
+    struct tls *t = arg;
+    ssize_t n = bio_bytes(t, buf, len);
+    if (n == -EAGAIN) return MBEDTLS_ERR_SSL_WANT_READ;
+    if (n <= 0) {
+        t->is_cut = true;
+        t->sys_errno = (int)-n;
+        return n == 0 ? 0 : BIO_BROKEN;
+    }
+    if (!t->is_any_seen && buf[0] != RECORD_HANDSHAKE && buf[0] != RECORD_ALERT) {
+        t->is_plain = true;
+        return MBEDTLS_ERR_SSL_INVALID_RECORD;
+    }
+    t->is_any_seen = true;
+    record_follow(&t->in, buf, (size_t)n);
+    return (int)n;
+}
+
+static int bio_send(void *arg, const unsigned char *buf, size_t len)
+{
+    struct tls *t = arg;
+    ssize_t n = stream_plain_ops.write(t->stream, buf, len);
+    if (n == -EAGAIN) return MBEDTLS_ERR_SSL_WANT_WRITE;
+    if (n >= 0) return (int)n;
+    t->is_cut = true;
+    t->sys_errno = (int)-n;
+    return BIO_BROKEN;
+}
+
+/* ---- who the peer is ---- */
+
+/* mbedTLS 2.28 compares names only; a numeric address is compared here, for all versions alike. */
+static bool is_for_address(const struct tls *t, const mbedtls_x509_crt *cert)
+{
+    for (const mbedtls_x509_sequence *san = &cert->subject_alt_names; san != NULL; san = san->next) {
+        if (san->buf.p != NULL && (san->buf.tag & ~MBEDTLS_ASN1_CONSTRUCTED) == SAN_IP_TAG &&
+            san->buf.len == t->address_len && memcmp(san->buf.p, t->address, t->address_len) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int on_verify(void *arg, mbedtls_x509_crt *cert, int depth, uint32_t *flags)
+{
+    struct tls *t = arg;
+    t->is_verified = true;
+    if (depth == 0 && t->address_len > 0 && !is_for_address(t, cert)) *flags |= MBEDTLS_X509_BADCERT_CN_MISMATCH;
+    t->verify_flags |= *flags;
+    return 0;
+}
+
+static int name_peer(struct tls *t, const char *host)
+{
+    snprintf(t->host, sizeof t->host, "%s", host);
+    if (t->context->verify_name && inet_pton(AF_INET, host, t->address) == 1) t->address_len = 4;
+    if (t->context->verify_name && inet_pton(AF_INET6, host, t->address) == 1) t->address_len = 16;
+    bool is_named = t->context->verify_name && t->address_len == 0;
+    return mbedtls_ssl_set_hostname(&t->ssl, is_named ? t->host : NULL);
+}
+
+static void keep_session(struct tls *t)
+{
+    struct tls_context *c = t->context;
+    if (t->peer >= TLS_PEERS_MAX) return;
+    mbedtls_ssl_session session;
+    mbedtls_ssl_session_init(&session);
+    if (mbedtls_ssl_get_session(&t->ssl, &session) != 0) {
+        mbedtls_ssl_session_free(&session); /* the next handshake is a full one */
+        return;
+    }
+    if (c->has_session[t->peer]) mbedtls_ssl_session_free(&c->sessions[t->peer]);
+    c->sessions[t->peer] = session;
+    c->has_session[t->peer] = true;
+}
+
+/* With TLS 1.3 a session comes later, as a ticket. */
+static bool has_session_already(const struct tls *t)
+{
+    return strcmp(mbedtls_ssl_get_version(&t->ssl), "TLSv1.3") != 0;
+}
+
+/* ---- what went wrong ---- */
+
+static const char *alert_text(uint8_t alert)
+{
+    switch (alert) {
+    case MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE: return "no common cipher, or a certificate is missing";
+    case MBEDTLS_SSL_ALERT_MSG_BAD_CERT:
+    case MBEDTLS_SSL_ALERT_MSG_UNSUPPORTED_CERT:
+    case MBEDTLS_SSL_ALERT_MSG_CERT_UNKNOWN: return "it does not accept our certificate";
+    case MBEDTLS_SSL_ALERT_MSG_CERT_EXPIRED: return "our certificate has expired";
+    case MBEDTLS_SSL_ALERT_MSG_UNKNOWN_CA: return "it does not know the CA of our certificate";
+    case MBEDTLS_SSL_ALERT_MSG_PROTOCOL_VERSION: return "no common version of TLS";
+    default: return "see its log";
+    }
+}
+
+static void say_verify(struct tls *t)
+{
+    char rest[200];
+    if ((t->verify_flags & MBEDTLS_X509_BADCERT_EXPIRED) != 0) {
+        snprintf(t->why, sizeof t->why, "its certificate has expired");
+    } else if ((t->verify_flags & MBEDTLS_X509_BADCERT_FUTURE) != 0) {
+        snprintf(t->why, sizeof t->why, "its certificate is not valid yet");
+    } else if ((t->verify_flags & MBEDTLS_X509_BADCERT_NOT_TRUSTED) != 0) {
+        snprintf(t->why, sizeof t->why, "its certificate is not signed by the CA in tls.%s",
+                 t->is_client ? "backend-ca" : "ca");
+    } else if ((t->verify_flags & MBEDTLS_X509_BADCERT_CN_MISMATCH) != 0) {
+        snprintf(t->why, sizeof t->why, "its certificate is not for the name %s", t->host);
+    } else {
+        mbedtls_x509_crt_verify_info(rest, sizeof rest, "", t->verify_flags);
+        rest[strcspn(rest, "\n")] = '\0';
+        snprintf(t->why, sizeof t->why, "its certificate is not accepted: %s", rest);
+    }
+}
+
+static void say(struct tls *t, int code)
+{
+    char text[160];
+    if (t->is_plain) {
+        snprintf(t->why, sizeof t->why, "plain bytes where a TLS handshake is due");
+    } else if (t->verify_flags != 0) {
+        say_verify(t);
+    } else if (code == MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE) {
+        snprintf(t->why, sizeof t->why, "it shows no certificate, and tls.ca asks for one");
+    } else if (code == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE) {
+        snprintf(t->why, sizeof t->why, "it refused TLS (alert %u): %s", t->in.alert, alert_text(t->in.alert));
+    } else if (t->is_cut && t->sys_errno != 0) {
+        snprintf(t->why, sizeof t->why, "its connection broke: %s", strerror(t->sys_errno));
+    } else if (t->is_cut) {
+        snprintf(t->why, sizeof t->why, "it closed the connection %s",
+                 record_is_whole(&t->in) ? "during the TLS handshake" : "in the middle of a TLS record");
+    } else {
+        mbedtls_strerror(code, text, sizeof text);
+        snprintf(t->why, sizeof t->why, "TLS failed: %s", text);
+    }
+}
+
+/* ---- the table ---- */
+
+static bool has_pending(const struct tls *t)
+{
+    return t->is_open && (t->has_ended || t->prefix_at < t->prefix_len || mbedtls_ssl_get_bytes_avail(&t->ssl) > 0);
+}
+
+/* MySQL's clients and servers close without saying so in TLS: packets tell their lengths, so an end between records is one. */
+static void read_ended(struct tls *t, int code)
+{
+    t->has_ended = true;
+    t->end = 0;
+    if (code == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY) return;
+    if (code == MBEDTLS_ERR_SSL_CONN_EOF || code == 0) {
+        if (record_is_whole(&t->in)) return;
+        t->end = -EPROTO;
+    } else {
+        t->end = code == BIO_BROKEN ? -t->sys_errno : -EPROTO;
+    }
+    say(t, code);
+}
+
+static ssize_t tls_read(struct stream *st, void *buf, size_t room)
+{
+    struct tls *t = st->layer;
+    size_t at = 0;
+    assert(t->is_open);
+    while (at < room && !t->has_ended) {
+        int n = mbedtls_ssl_read(&t->ssl, (unsigned char *)buf + at, room - at);
+        if (n > 0) {
+            at += (size_t)n;
+        } else if (n == MBEDTLS_ERR_SSL_WANT_READ || n == MBEDTLS_ERR_SSL_WANT_WRITE) {
+            break;
+#if MBEDTLS_VERSION_NUMBER >= 0x03060000 && defined(MBEDTLS_SSL_SESSION_TICKETS)
+        } else if (n == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET) {
+            keep_session(t);
+#endif
+        } else {
+            read_ended(t, n);
+        }
+    }
+    if (at > 0) return (ssize_t)at;
+    return t->has_ended ? t->end : -EAGAIN;
+}
+
+static ssize_t tls_write(struct stream *st, const void *buf, size_t len)
+{
+    struct tls *t = st->layer;
+    size_t at = 0;
+    assert(t->is_open);
+    while (at < len) {
+        size_t part = len - at < RECORD_PAYLOAD_MAX ? len - at : RECORD_PAYLOAD_MAX;
+        if (t->unsent > 0) part = t->unsent;
+        assert(part <= len - at); /* who was told -EAGAIN comes back with the same bytes */
+        int n = mbedtls_ssl_write(&t->ssl, (const unsigned char *)buf + at, part);
+        if (n == MBEDTLS_ERR_SSL_WANT_WRITE || n == MBEDTLS_ERR_SSL_WANT_READ) {
+            t->unsent = part;
+            break;
+        }
+        t->unsent = 0;
+        if (n < 0) {
+            say(t, n);
+            return n == BIO_BROKEN ? -t->sys_errno : -EPROTO;
+        }
+        at += (size_t)n;
+    }
+    return at > 0 ? (ssize_t)at : -EAGAIN;
+}
+
+static int tls_shutdown(struct stream *st)
+{
+    struct tls *t = st->layer;
+    if (t->is_open) (void)mbedtls_ssl_close_notify(&t->ssl); /* what does not fit now is not worth waiting for */
+    return stream_plain_ops.shutdown(st);
+}
+
+static void on_again(uv_idle_t *again)
+{
+    struct tls *t = again->data;
+    uv_idle_stop(again);
+    if (t->stream != NULL && (t->stream->wanted & STREAM_READ) != 0) t->stream->on_event(t->stream, STREAM_READ);
+}
+
+static unsigned tls_wants(const struct stream *st, unsigned events)
+{
+    struct tls *t = st->layer;
+    if (!t->is_open) return events == 0 ? 0 : t->wants_write ? STREAM_WRITE : STREAM_READ;
+    if ((events & STREAM_READ) != 0 && has_pending(t)) {
+        uv_idle_start(&t->again, on_again);
+    } else {
+        uv_idle_stop(&t->again);
+    }
+    return events;
+}
+
+static void on_again_closed(uv_handle_t *handle)
+{
+    mem_free(handle->data);
+}
+
+static void tls_close(struct stream *st)
+{
+    struct tls *t = st->layer;
+    st->layer = NULL;
+    t->stream = NULL;
+    mbedtls_ssl_free(&t->ssl);
+    tls_context_unref(t->context);
+    mem_free(t->prefix);
+    uv_close((uv_handle_t *)&t->again, on_again_closed);
+}
+
+static const struct stream_ops tls_ops = {
+    .read = tls_read,
+    .write = tls_write,
+    .shutdown = tls_shutdown,
+    .close = tls_close,
+    .wants = tls_wants,
+};
+
+/* ---- begin ---- */
+
+static struct tls *layer_of(const struct stream *st)
+{
+    return st->ops == &tls_ops ? st->layer : NULL;
+}
+
+static struct tls *tls_new(struct stream *st, struct tls_context *c, const mbedtls_ssl_config *conf)
+{
+    assert(st->ops == &stream_plain_ops && st->layer == NULL && st->fd >= 0);
+    struct tls *t = mem_calloc(1, sizeof *t);
+    if (t == NULL) return NULL;
+    mbedtls_ssl_init(&t->ssl);
+    if (mbedtls_ssl_setup(&t->ssl, conf) != 0) {
+        mbedtls_ssl_free(&t->ssl);
+        mem_free(t);
+        return NULL;
+    }
+    t->context = c;
+    t->stream = st;
+    t->peer = TLS_PEERS_MAX;
+    mbedtls_ssl_set_bio(&t->ssl, t, bio_send, bio_receive, NULL);
+    mbedtls_ssl_set_verify(&t->ssl, on_verify, t);
+    return t;
+}
+
+static void tls_begin(struct tls *t, struct stream *st)
+{
+    tls_context_ref(t->context);
+    uv_idle_init(st->poll.loop, &t->again);
+    t->again.data = t;
+    st->ops = &tls_ops;
+    st->layer = t;
+}
+
+static void tls_drop(struct tls *t)
+{
+    mbedtls_ssl_free(&t->ssl);
+    mem_free(t->prefix);
+    mem_free(t);
+}
+
+int tls_accept(struct stream *st, struct tls_context *c, const void *prefix, size_t prefix_len)
+{
+    struct tls *t = tls_new(st, c, &c->accept);
+    if (t == NULL) return SLUICE_ERR_NOMEM;
+    if (prefix_len > 0) {
+        t->prefix = mem_alloc(prefix_len);
+        if (t->prefix == NULL) {
+            tls_drop(t);
+            return SLUICE_ERR_NOMEM;
+        }
+        memcpy(t->prefix, prefix, prefix_len);
+        t->prefix_len = prefix_len;
+    }
+    tls_begin(t, st);
+    return 0;
+}
+
+int tls_connect(struct stream *st, struct tls_context *c, uint32_t peer, const char *host)
+{
+    struct tls *t = tls_new(st, c, &c->connect);
+    if (t == NULL) return SLUICE_ERR_NOMEM;
+    t->is_client = true;
+    t->peer = peer;
+    if (name_peer(t, host) != 0) {
+        tls_drop(t);
+        return SLUICE_ERR_NOMEM;
+    }
+    /* A session that cannot be taken up makes a full handshake, nothing worse. */
+    if (peer < TLS_PEERS_MAX && c->has_session[peer]) (void)mbedtls_ssl_set_session(&t->ssl, &c->sessions[peer]);
+    tls_begin(t, st);
+    return 0;
+}
+
+static void forget_session(struct tls *t)
+{
+    struct tls_context *c = t->context;
+    if (t->peer >= TLS_PEERS_MAX || !c->has_session[t->peer]) return;
+    mbedtls_ssl_session_free(&c->sessions[t->peer]);
+    c->has_session[t->peer] = false;
+}
+
+int tls_handshake(struct stream *st)
+{
+    struct tls *t = layer_of(st);
+    assert(t != NULL && !t->is_open && t->why[0] == '\0');
+    int rv = mbedtls_ssl_handshake(&t->ssl);
+#if MBEDTLS_VERSION_NUMBER >= 0x03060000 && defined(MBEDTLS_SSL_SESSION_TICKETS)
+    while (rv == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET)
+        rv = mbedtls_ssl_handshake(&t->ssl);
+#endif
+    t->wants_write = rv == MBEDTLS_ERR_SSL_WANT_WRITE;
+    if (rv == MBEDTLS_ERR_SSL_WANT_READ || rv == MBEDTLS_ERR_SSL_WANT_WRITE) return -EAGAIN;
+    if (rv != 0) {
+        say(t, rv);
+        if (t->is_client) forget_session(t);
+        return SLUICE_ERR_TLS;
+    }
+    t->is_open = true;
+    if (t->is_client && has_session_already(t)) keep_session(t);
+    return 0;
+}
+
+const char *tls_why(const struct stream *st)
+{
+    const struct tls *t = layer_of(st);
+    return t == NULL ? "" : t->why;
+}
+
+bool tls_is_cut(const struct stream *st)
+{
+    const struct tls *t = layer_of(st);
+    return t != NULL && t->is_cut;
+}
+
+bool tls_is_resumed(const struct stream *st)
+{
+    const struct tls *t = layer_of(st);
+    return t != NULL && t->is_client && t->is_open && !t->is_verified;
+}
+
+const char *tls_version(const struct stream *st)
+{
+    const struct tls *t = layer_of(st);
+    return t == NULL ? "" : mbedtls_ssl_get_version(&t->ssl);
+}
