@@ -122,6 +122,10 @@ void session_wait_ended(struct session *session)
     if (!session->was_held) return;
     session->was_held = false;
     uint64_t waited_ms = uv_now(session->owner->config.loop) - session->wait.since_ms;
+    size_t bucket = 0;
+    while (bucket < SESSIONS_HOLD_BOUNDS && waited_ms > sessions_hold_bounds_ms[bucket])
+        bucket++;
+    c->hold_waits[bucket]++;
     c->hold_wait_ms_total += waited_ms;
     c->window_held_total++;
     if (waited_ms > c->hold_wait_ms_longest) c->hold_wait_ms_longest = waited_ms;

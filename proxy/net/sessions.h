@@ -111,6 +111,10 @@ struct sessions_config {
     void *arg;
 };
 
+enum { SESSIONS_HOLD_BOUNDS = 10, SESSIONS_HOLD_BUCKETS = SESSIONS_HOLD_BOUNDS + 1 };
+/* Upper bounds of the histogram of waits, ascending. */
+extern const uint32_t sessions_hold_bounds_ms[SESSIONS_HOLD_BOUNDS];
+
 struct sessions_counters {
     uint64_t sessions_total;        /* clients accepted, refused ones included */
     uint64_t held_total;            /* clients that began to wait */
@@ -134,6 +138,7 @@ struct sessions_counters {
     uint64_t bytes_to_client_total;
     uint64_t hold_wait_ms_total;     /* of all waits that ended, however they ended */
     uint64_t hold_wait_ms_longest;   /* ever */
+    uint64_t hold_waits[SESSIONS_HOLD_BUCKETS]; /* waits that ended, by sessions_hold_bounds_ms; the last: longer than all */
     uint64_t window_wait_ms_longest; /* since sessions_window_reset() */
     uint64_t window_held_total;      /* waits that ended since sessions_window_reset() */
     uint64_t buffered_bytes;         /* now: memory held for bytes that a peer has not taken */

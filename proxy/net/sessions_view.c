@@ -4,6 +4,8 @@
 #include <string.h>
 #include "net/session.h"
 
+const uint32_t sessions_hold_bounds_ms[SESSIONS_HOLD_BOUNDS] = { 10, 50, 100, 250, 500, 1000, 2000, 4000, 8000, 19000 };
+
 uint32_t sessions_leg_count(const struct sessions *s)
 {
     return s->leg_count;

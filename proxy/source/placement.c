@@ -81,6 +81,7 @@ static void on_status(void *arg, int status, const struct upstream_error *error,
     struct positions positions = { 0 };
     char text[TEXT_LEN] = "";
     s->jobs--;
+    status_take_consumer(s, status == 0 ? found : NULL, status == 0 ? NULL : error->text);
     if (status != 0) {
         snprintf(text, sizeof text, "the consumer cannot be asked what it has: %.300s", error->text);
     } else if (!b->has_facts || !b->is_reachable) {
@@ -132,6 +133,15 @@ static void on_first_record(void *arg, int status, uint64_t number)
     source_job_ended(s);
 }
 
+/* Before that a refusal may only mean that it is too early to tell. */
+static bool all_were_probed(const struct source *s)
+{
+    for (size_t i = 0; i < s->backend_count; i++) {
+        if (!s->backends[i].is_reachable && s->backends[i].probe_status == 0) return false;
+    }
+    return true;
+}
+
 static void on_first_judged(struct source *s, void *arg, int status, const char *text)
 {
     struct record_source first = { 0 };
@@ -143,7 +153,7 @@ static void on_first_judged(struct source *s, void *arg, int status, const char 
                      LOG_STR("source", s->config->source_id), LOG_STR("text", text));
         }
         snprintf(s->waiting_for, sizeof s->waiting_for, "%s", text);
-        if (status == SLUICE_ERR_REFUSED) s->is_ready = true;
+        if (status == SLUICE_ERR_REFUSED && all_were_probed(s)) s->is_ready = true;
         source_admit(s);
         return;
     }

@@ -131,6 +131,24 @@ static void add_part(const struct source *s, struct reading *r, const struct gti
     gtid_set_del(part);
 }
 
+/* With D known it is no loss, only news: no reader ever got what the old server has and the new one lacks. */
+static void add_unread(const struct source *s, struct reading *r, const struct gtid_set *executed,
+                       const struct gtid_set *old_known)
+{
+    struct gtid_set *missing = NULL;
+    char ranges[400];
+    if (!s->delivered.is_known || old_known == NULL || r->kind == READING_NEW) return;
+    if (gtid_set_subtract(old_known, executed, &missing) == 0 && !gtid_set_is_empty(missing)) {
+        gtid_set_describe(missing, ranges, sizeof ranges);
+        check_add(
+            &r->gate_checks, "C04", "old-in-new", CHECK_WARN,
+            "nothing a reader has is missing there; what it lacks comes later, or not at all if that server does not "
+            "replicate",
+            "the old server has, and %s lacks: %s", r->to->config->name, ranges);
+    }
+    gtid_set_del(missing);
+}
+
 static void describe_verdict(const struct reading *r, enum cutover_verdict verdict, char *out, size_t room)
 {
     const struct check *a = check_worst(&r->server_checks);
@@ -193,8 +211,9 @@ static void judge(struct source *s, struct reading *r)
     if (r->snapshot == NULL) r->snapshot = forecast(s, r, old_known);
     check_list_free(&r->gate_checks);
     int rv = judge_gate(s, r, executed, purged, owned, old_known, uuid);
-    gtid_set_del(sum);
     if (rv == 0) add_part(s, r, executed);
+    if (rv == 0) add_unread(s, r, executed, old_known);
+    gtid_set_del(sum);
     if (rv != 0) {
         finish(s, r, CUTOVER_VERDICT_FAILED, rv, "memory ran out");
         return;
@@ -392,6 +411,7 @@ static void on_consumer_status(void *arg, int status, const struct upstream_erro
         source_job_ended(s);
         return;
     }
+    status_take_consumer(s, status == 0 ? found : NULL, status == 0 ? NULL : error->text);
     if (status != 0) {
         consumer_failed(s, r, status, error->text);
     } else if (r->kind == READING_GATE && !consumer_status_is_quiet(found)) {

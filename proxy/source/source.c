@@ -307,7 +307,11 @@ static void on_consumer_resolved(uv_getaddrinfo_t *req, int status, struct addri
                                           .tls = c->account.tls_mode,
                                           .tls_ca = c->account.tls_ca };
         memcpy(&target.addr, list->ai_addr, list->ai_addrlen);
-        if (consumer_set_target(s->consumer, &target) == 0) s->consumer_is_resolved = true;
+        if (consumer_set_target(s->consumer, &target) == 0) {
+            bool is_first = !s->consumer_is_resolved;
+            s->consumer_is_resolved = true;
+            if (is_first) status_ask_consumer(s);
+        }
     } else if (status != UV_ECANCELED) {
         log_warn("the consumer's name cannot be resolved", LOG_STR("source", s->config->source_id),
                  LOG_STR("host", c->address.host), LOG_STR("error", uv_strerror(status)));
@@ -348,6 +352,7 @@ static void on_retry_timer(uv_timer_t *timer)
 {
     struct source *s = timer->data;
     resolve_consumer(s);
+    status_ask_consumer(s);
 }
 
 static void init_timer(struct source *s, uv_timer_t *timer)
@@ -523,6 +528,7 @@ void source_del(struct source *s)
     switch_options_free(&s->check_options);
     switch_run_free(&s->run);
     record_source_free(&s->record);
+    json_decref(s->consumer_seen);
     delivered_free(&s->delivered);
     legs_close(s->legs);
     mem_free(s);

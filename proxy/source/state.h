@@ -140,6 +140,8 @@ struct source {
     size_t backend_count;
     struct record_source record; /* as durable */
     char waiting_for[SOURCE_WAITING_LEN + 1];
+    json_t *consumer_seen;      /* what the consumer said when it was last asked, as the status shows it; NULL: never */
+    bool is_asking_consumer;    /* for the status alone */
     struct delivered delivered; /* D */
     /* Before the first client is routed: what a dead process left on the active backend ends, and D begins. */
     enum { SOURCE_UNSETTLED, SOURCE_SETTLING, SOURCE_SETTLED } settling;
@@ -252,5 +254,9 @@ void commands_close(struct source *s); /* answer what waits for a timer */
 
 /* status.c */
 json_t *status_source(struct source *s);
+/* status_take_consumer - keep what it said for the status; |found| NULL: |error| says why it said nothing. */
+void status_take_consumer(struct source *s, const struct consumer_status *found, const char *error);
+/* status_ask_consumer - ask it for the status, unless clients are held: the question can open connections through us. */
+void status_ask_consumer(struct source *s);
 json_t *status_checks(const struct check_list *a, const struct check_list *b);
 json_t *status_switch_record(const struct record_switch *r);

@@ -57,21 +57,67 @@ static const char *consumer_type_name(enum config_consumer_type type)
     return "";
 }
 
-static json_t *tasks_json(const struct reading *r)
+static json_t *part_json(const struct consumer_part *p)
 {
-    json_t *tasks = json_array();
-    for (size_t i = 0; i < r->positions.reader_count; i++) {
-        const struct gtid_gate_set *set = &r->positions.readers[i];
-        json_array_append_new(tasks, json_pack("{s:s,s:o}", "name", set->name, "gtid-s", gtid_json(set->set)));
-    }
-    return tasks;
+    if (!p->is_present) return json_null();
+    return json_pack("{s:s,s:s,s:o}", "stage", consumer_stage_name(p->stage), "detail",
+                     p->detail == NULL ? "" : p->detail, "gtid", gtid_json(p->position));
 }
 
-/* What the consumer said when it was last asked: it is not asked for a status, as that can open connections through us. */
+void status_take_consumer(struct source *s, const struct consumer_status *found, const char *error)
+{
+    json_t *tasks = json_array();
+    for (size_t i = 0; found != NULL && i < found->task_count; i++) {
+        const struct consumer_task *t = &found->tasks[i];
+        json_array_append_new(tasks,
+                              json_pack("{s:s,s:s,s:s,s:o}", "name", t->name, "stage", consumer_stage_name(t->stage),
+                                        "detail", t->detail == NULL ? "" : t->detail, "gtid-s", gtid_json(t->s)));
+    }
+    const char *text = error != NULL ? error : found->refusal;
+    json_decref(s->consumer_seen);
+    s->consumer_seen = json_pack(
+        "{s:o,s:o,s:o,s:o,s:o}", "quiet", found == NULL ? json_null() : json_boolean(consumer_status_is_quiet(found)),
+        "tasks", tasks, "relay", found == NULL ? json_null() : part_json(&found->relay), "validator",
+        found == NULL ? json_null() : part_json(&found->validator), "error", text_or_null(text));
+}
+
+static void on_status(void *arg, int status, const struct upstream_error *error, const struct consumer_status *found)
+{
+    struct source *s = arg;
+    s->jobs--;
+    s->is_asking_consumer = false;
+    status_take_consumer(s, status == 0 ? found : NULL, status == 0 ? NULL : error->text);
+    source_job_ended(s);
+}
+
+void status_ask_consumer(struct source *s)
+{
+    if (s->is_asking_consumer || s->is_closing || s->run.is_open) return;
+    if (s->config->consumer.type == CONFIG_CONSUMER_REPLICA && !s->consumer_is_resolved) return;
+    s->is_asking_consumer = true;
+    s->jobs++;
+    consumer_status(s->consumer, s->config->limits.probe_timeout_ms, on_status, s);
+}
+
+/* What it said when it was last asked; a status itself asks nobody. */
 static json_t *consumer_json(const struct source *s)
 {
-    return json_pack("{s:s,s:o}", "type", consumer_type_name(s->config->consumer.type), "tasks",
-                     tasks_json(&s->reading));
+    json_t *j = json_pack("{s:s,s:n,s:[],s:n,s:n,s:n}", "type", consumer_type_name(s->config->consumer.type), "quiet",
+                          "tasks", "relay", "validator", "error");
+    if (s->consumer_seen != NULL) json_object_update(j, s->consumer_seen);
+    return j;
+}
+
+static json_t *histogram_json(const struct source *s)
+{
+    const struct sessions_counters *c = sessions_counters(s->sessions);
+    json_t *bounds = json_array(), *counts = json_array();
+    for (size_t i = 0; i < SESSIONS_HOLD_BOUNDS; i++)
+        json_array_append_new(bounds, json_integer(sessions_hold_bounds_ms[i]));
+    for (size_t i = 0; i < SESSIONS_HOLD_BUCKETS; i++)
+        json_array_append_new(counts, json_integer((json_int_t)c->hold_waits[i]));
+    return json_pack("{s:o,s:o,s:I}", "bounds-ms", bounds, "counts", counts, "sum-ms",
+                     (json_int_t)c->hold_wait_ms_total);
 }
 
 static json_t *delivered_json(const struct source *s)
@@ -197,6 +243,7 @@ json_t *status_source(struct source *s)
         { "latch", latch },
         { "accepted-loss", json_string(s->record.accepted_loss) },
         { "counters", counters_json(s) },
+        { "hold-histogram", histogram_json(s) },
         { "switch", running_json(s) },
     };
     json_t *j = json_object();

@@ -204,8 +204,8 @@ def test_switch_and_its_events_are_described(one):
 def test_refused_switch_is_described(pair, one):
     """A switch that the gate refuses ends with code 3, undone, and says so in the same shapes."""
     api = api_of(one)
-    pair.b.stop_replica()
-    pair.a.query("INSERT INTO test_admin.t VALUES (1)")
+    pair.a.stop_replica()
+    pair.b.query("INSERT INTO test_admin.t VALUES (1)")
     assert not api.post(source_path(one, "check"), {"to": "b", "wait-catchup": 0})["result"]
     number = api.post(source_path(one, "switch"), {"to": "b", "wait-catchup": 0}, status=202)["switch"]
     end = list(api.events(number))[-1]
@@ -217,9 +217,10 @@ def test_refused_switch_is_described(pair, one):
 def test_switch_in_progress_is_described(pair, one):
     """While a switch waits for catch-up: its status, the refusal of a second one, the abort, and the end."""
     api = api_of(one)
-    pair.b.stop_replica(threads="SQL_THREAD")
-    pair.a.query("INSERT INTO test_admin.t VALUES (1)")
-    order = {"to": "b", "wait-catchup": "1m", "old-is-dead": False, "accept-errant": [pair.b.uuid]}
+    pair.a.stop_replica()  # b is merely ahead of a, which will have it in an hour
+    pair.a.replicate_from(pair.b, source_delay=3600)
+    pair.b.query("INSERT INTO test_admin.t VALUES (1)")
+    order = {"to": "b", "wait-catchup": "1m", "old-is-dead": False, "accept-errant": [f"{pair.a.uuid}:1000000"]}
     number = api.post(source_path(one, "switch"), order, status=202)["switch"]
     stream = api.events(number)
     while next(stream)["phase"] != "catch-up":
