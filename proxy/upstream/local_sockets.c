@@ -11,11 +11,12 @@
 #include <string.h>
 #include <stdbool.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 #include "core/error.h"
 #include "core/mem.h"
 
-enum { ADDRESS_WORDS = 4, SOCKETS_MAX = 1 << 20 };
+enum { ADDRESS_WORDS = 4, SOCKETS_MAX = 1 << 20, CLOSING_ROUNDS = 25, CLOSING_WAIT_NS = 2000000 };
 
 /* A socket as /proc/net lists it, before its owner is known. */
 struct found {
@@ -153,10 +154,17 @@ static int by_inode(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static void claim(struct found_list *list, unsigned long inode, int pid, bool is_us)
+/* In a sorted list; one without any socket has no items at all. */
+static struct found *list_find(const struct found_list *list, unsigned long inode)
 {
     struct found key = { .inode = inode };
-    struct found *f = bsearch(&key, list->items, list->count, sizeof key, by_inode);
+    if (list->items == NULL) return NULL;
+    return bsearch(&key, list->items, list->count, sizeof key, by_inode);
+}
+
+static void claim(struct found_list *list, unsigned long inode, int pid, bool is_us)
+{
+    struct found *f = list_find(list, inode);
     if (f == NULL || f->socket.owner != THREADS_OWNER_UNKNOWN) return;
     set_owner(f, pid, is_us);
     list->unowned--;
@@ -181,10 +189,21 @@ static void claim_by_process(struct found_list *list, int pid, bool is_us)
     closedir(dir);
 }
 
+/* The kernel hands the table out in pieces, and under change a socket can be in two of them. */
+static void sort_and_unite(struct found_list *list)
+{
+    size_t kept = 0;
+    qsort(list->items, list->count, sizeof *list->items, by_inode);
+    for (size_t i = 0; i < list->count; i++) {
+        if (kept == 0 || list->items[kept - 1].inode != list->items[i].inode) list->items[kept++] = list->items[i];
+    }
+    list->count = list->unowned = kept;
+}
+
 static void find_owners(struct found_list *list)
 {
     int us = (int)getpid();
-    qsort(list->items, list->count, sizeof *list->items, by_inode);
+    sort_and_unite(list);
     claim_by_process(list, us, true);
     if (list->unowned == 0) return;
     DIR *proc = opendir("/proc");
@@ -203,25 +222,53 @@ static int read_tables(const struct remote_end *remote, struct found_list *list)
     return rv == 0 ? read_table("/proc/net/tcp6", remote, list) : rv;
 }
 
-/*
- * A socket may be closed between the reading of the table and the search for its owner: nobody has it then, and that is not "an
- * owner that we may not see". What is no longer in a second table is dropped.
- */
-static int drop_closed(const struct remote_end *remote, struct found_list *list)
+/* What has no owner and is not in the table any more is nobody's. */
+static int drop_gone(const struct remote_end *remote, struct found_list *list)
 {
     struct found_list now = { 0 };
-    int rv = read_tables(remote, &now);
     size_t kept = 0;
-    if (rv == 0) qsort(now.items, now.count, sizeof *now.items, by_inode);
+    int rv = read_tables(remote, &now);
+    if (now.items != NULL) qsort(now.items, now.count, sizeof *now.items, by_inode);
     for (size_t i = 0; rv == 0 && i < list->count; i++) {
         const struct found *f = &list->items[i];
-        bool is_open = f->socket.owner != THREADS_OWNER_UNKNOWN ||
-                       bsearch(f, now.items, now.count, sizeof *now.items, by_inode) != NULL;
-        if (is_open) list->items[kept++] = *f;
+        if (f->socket.owner != THREADS_OWNER_UNKNOWN || list_find(&now, f->inode) != NULL) {
+            list->items[kept++] = *f;
+        } else {
+            list->unowned--;
+        }
     }
     if (rv == 0) list->count = kept;
     mem_free(now.items);
     return rv;
+}
+
+/*
+ * A socket may be closed between the reading of the table and the search for its owner: nobody has it then, and that is not "an
+ * owner that we may not see". Its descriptor goes first and the table's line a little later, when the closing thread gets on: so the
+ * table is looked at again, a few times, for as long as there is anything without an owner.
+ */
+static int drop_closed(const struct remote_end *remote, struct found_list *list)
+{
+    int rv = 0;
+    for (int round = 0; rv == 0 && list->unowned > 0 && round < CLOSING_ROUNDS; round++) {
+        if (round > 0) nanosleep(&(struct timespec){ .tv_nsec = CLOSING_WAIT_NS }, NULL);
+        rv = drop_gone(remote, list);
+    }
+    return rv;
+}
+
+static int copy_out(const struct found_list *list, struct threads_socket **out, size_t *out_count)
+{
+    struct threads_socket *sockets = NULL;
+    if (list->items != NULL && list->count > 0) {
+        sockets = mem_calloc(list->count, sizeof *sockets);
+        if (sockets == NULL) return SLUICE_ERR_NOMEM;
+        for (size_t i = 0; i < list->count; i++)
+            sockets[i] = list->items[i].socket;
+    }
+    *out = sockets;
+    *out_count = list->count;
+    return 0;
 }
 
 int local_sockets_read(const struct sockaddr *remote, struct threads_socket **out, size_t *out_count)
@@ -230,18 +277,9 @@ int local_sockets_read(const struct sockaddr *remote, struct threads_socket **ou
     struct remote_end end;
     int rv = remote_end_of(remote, &end);
     if (rv == 0) rv = read_tables(&end, &list);
-    if (rv == 0 && list.count > 0) find_owners(&list);
-    if (rv == 0 && list.unowned > 0) rv = drop_closed(&end, &list);
-    struct threads_socket *sockets = NULL;
-    if (rv == 0 && list.count > 0) {
-        sockets = mem_calloc(list.count, sizeof *sockets);
-        if (sockets == NULL) rv = SLUICE_ERR_NOMEM;
-        for (size_t i = 0; rv == 0 && i < list.count; i++)
-            sockets[i] = list.items[i].socket;
-    }
+    if (rv == 0 && list.items != NULL) find_owners(&list);
+    if (rv == 0) rv = drop_closed(&end, &list);
+    if (rv == 0) rv = copy_out(&list, out, out_count);
     mem_free(list.items);
-    if (rv != 0) return rv;
-    *out = sockets;
-    *out_count = list.count;
-    return 0;
+    return rv;
 }

@@ -101,10 +101,13 @@ static int read_rows(struct connector *c, struct processlist *p, struct upstream
     if (rv != 0) return rv;
     size_t count = rows_count(r);
     p->rows = mem_calloc(count, sizeof *p->rows);
-    if (p->rows == NULL) rv = upstream_error_set(error, SLUICE_ERR_NOMEM, 0, "memory ran out");
-    for (size_t i = 0; rv == 0 && i < count; i++)
-        take_row(r, i, &p->rows[i]);
-    if (rv == 0) p->count = count;
+    if (p->rows != NULL) {
+        p->count = count;
+        for (size_t i = 0; i < count; i++)
+            take_row(r, i, &p->rows[i]);
+    } else {
+        rv = upstream_error_set(error, SLUICE_ERR_NOMEM, 0, "memory ran out");
+    }
     rows_del(r);
     return rv;
 }

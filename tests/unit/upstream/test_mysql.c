@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is asked of servers, on real ones: started by with_mysql.py. */
+#include <dirent.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -77,7 +80,8 @@ static void test_tls_is_never_left_out(void **state)
     assert_int_equal(open_with_tls("B", "sluice", CONFIG_TLS_OFF, NULL, NULL, &is_tls), 0);
     assert_int_equal(open_with_tls("B", "sluice", CONFIG_TLS_INSECURE, NULL, NULL, &is_tls), SLUICE_ERR_PROTOCOL);
     assert_int_equal(open_with_tls("B", "sluice", CONFIG_TLS_VERIFY_CA, ca, NULL, &is_tls), SLUICE_ERR_PROTOCOL);
-    assert_int_equal(open_with_tls("B", "sluice", CONFIG_TLS_VERIFY_NAME, ca, "localhost", &is_tls), SLUICE_ERR_PROTOCOL);
+    assert_int_equal(open_with_tls("B", "sluice", CONFIG_TLS_VERIFY_NAME, ca, "localhost", &is_tls),
+                     SLUICE_ERR_PROTOCOL);
     assert_int_equal(open_with_tls("A", "secure", CONFIG_TLS_OFF, NULL, NULL, &is_tls), SLUICE_ERR_ACCESS_DENIED);
     assert_int_equal(open_with_tls("A", "secure", CONFIG_TLS_INSECURE, NULL, NULL, &is_tls), 0);
 }
@@ -133,6 +137,39 @@ static void test_long_statement_ends_at_deadline(void **state)
     connector_close(c);
 }
 
+/* Is a thread of the process not stopped yet? */
+static bool runs_still(pid_t pid)
+{
+    char path[64], line[512];
+    bool runs = false;
+    snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    struct dirent *entry;
+    while ((entry = readdir(dir)) != NULL) {
+        if (entry->d_name[0] == '.') continue;
+        snprintf(path, sizeof path, "/proc/%d/task/%.16s/stat", (int)pid, entry->d_name);
+        FILE *file = fopen(path, "re");
+        if (file == NULL) continue;
+        const char *end = fgets(line, sizeof line, file) == NULL ? NULL : strrchr(line, ')');
+        if (end != NULL && end[2] != 'T') runs = true;
+        fclose(file);
+    }
+    closedir(dir);
+    return runs;
+}
+
+/* SIGSTOP reaches the threads one by one. */
+static void freeze(pid_t pid)
+{
+    uint64_t end_ms = upstream_now_ms() + LIMIT_MS;
+    assert_int_equal(kill(pid, SIGSTOP), 0);
+    while (runs_still(pid)) {
+        if (upstream_now_ms() >= end_ms) fail_msg("the server does not stop");
+        usleep(1000);
+    }
+}
+
 /* A server that is frozen in the middle of everything holds neither a query, nor the close, nor a connect. */
 static void test_frozen_server(void **state)
 {
@@ -141,7 +178,7 @@ static void test_frozen_server(void **state)
     struct upstream_target t = mysql_target("A", "sluice");
     struct connector *second = NULL;
     pid_t pid = atoi(mysql_env("SLUICE_TEST_A_PID"));
-    assert_int_equal(kill(pid, SIGSTOP), 0);
+    freeze(pid);
     uint64_t began_ms = upstream_now_ms();
     connector_set_deadline(c, began_ms + 200);
     int query = connector_query(c, "SELECT 1", NULL, NULL);
@@ -399,6 +436,41 @@ static void test_local_sockets(void **state)
     connector_close(ours);
 }
 
+struct churn {
+    struct upstream_target target;
+    atomic_bool stop;
+};
+
+static void *churn_thread(void *arg)
+{
+    struct churn *churn = arg;
+    while (!atomic_load(&churn->stop)) {
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (connect(fd, (struct sockaddr *)&churn->target.addr, sizeof(struct sockaddr_in)) != 0) abort();
+        close(fd);
+    }
+    return NULL;
+}
+
+/* While our own connections come and go, no reading tells of a socket whose owner is unknown: it would stop a switch. */
+static void test_closing_sockets_are_not_unknown(void **state)
+{
+    (void)state;
+    struct churn churn = { .target = mysql_target("A", "app") };
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, churn_thread, &churn), 0);
+    for (unsigned i = 0; i < 200; i++) {
+        struct threads_socket *sockets;
+        size_t count;
+        assert_int_equal(local_sockets_read((const struct sockaddr *)&churn.target.addr, &sockets, &count), 0);
+        for (size_t k = 0; k < count; k++)
+            assert_int_not_equal(sockets[k].owner, THREADS_OWNER_UNKNOWN);
+        mem_free(sockets);
+    }
+    atomic_store(&churn.stop, true);
+    pthread_join(thread, NULL);
+}
+
 /* A live list and the live sockets together: our connection is a probe, a leg is a leg, the rest of ours is another source's. */
 static void test_judging_a_real_list(void **state)
 {
@@ -471,6 +543,7 @@ int main(void)
         cmocka_unit_test(test_processlist_without_process_grant),
         cmocka_unit_test(test_kill),
         cmocka_unit_test(test_local_sockets),
+        cmocka_unit_test(test_closing_sockets_are_not_unknown),
         cmocka_unit_test(test_judging_a_real_list),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -194,7 +194,7 @@ static void test_many_threads(void **state)
     for (unsigned i = 0; i < MANY; i++) {
         many[i].id = legs[MANY - 1 - i].id = i + 1;
         snprintf(many[i].host, sizeof many[i].host, "10.0.0.5:%u", i + 1000);
-        strcpy(legs[MANY - 1 - i].host, many[i].host);
+        snprintf(legs[MANY - 1 - i].host, sizeof legs[0].host, "10.0.0.5:%u", i + 1000);
     }
     struct threads_input in = sample();
     struct threads_verdict v;

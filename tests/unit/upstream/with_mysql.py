@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """
-Starts two real MySQL servers, A and its replica B, and runs a test program that is told by the environment where they are.
+Starts two real MySQL servers, A and its replica B, and runs a test program that learns from its environment where.
 
     with_mysql.py PROGRAM [ARGUMENTS...]
 
@@ -57,13 +57,15 @@ def prepare(a, b):
     for server in (a, b):
         server.unlogged("CREATE USER boss@'%' IDENTIFIED BY 'app-secret'", "GRANT SYSTEM_USER ON *.* TO boss@'%'",
                         "CREATE USER secure@'%' IDENTIFIED BY 'app-secret' REQUIRE SSL",
-                        "CREATE ROLE prober", "GRANT REPLICATION CLIENT, PROCESS, CONNECTION_ADMIN ON *.* TO prober",
+                        "CREATE ROLE prober",
+                        "GRANT REPLICATION CLIENT, PROCESS, CONNECTION_ADMIN ON *.* TO prober",
                         "CREATE USER byrole@'%' IDENTIFIED BY 'app-secret'", "GRANT prober TO byrole@'%'",
                         "SET DEFAULT ROLE ALL TO byrole@'%'")
     a.query("CREATE TABLE test.t (k INT PRIMARY KEY)")
     a.query("INSERT INTO test.t VALUES (1)")
     b.query("CREATE DATABASE local_only")
-    b.query("CHANGE REPLICATION FILTER REPLICATE_IGNORE_TABLE = (test.ignored), REPLICATE_WILD_IGNORE_TABLE = ('other.%')")
+    b.query("CHANGE REPLICATION FILTER REPLICATE_IGNORE_TABLE = (test.ignored), "
+            "REPLICATE_WILD_IGNORE_TABLE = ('other.%')")
     b.replicate_from(a)
     b.wait_for(a)
     a.query("INSERT INTO test.t VALUES (2)")
@@ -79,8 +81,8 @@ def main():
         write_certificates(folder)
         a = Server("a", folder, processes, {"ssl-ca": folder / "ca.pem", "ssl-cert": folder / "server-cert.pem",
                                             "ssl-key": folder / "server-key.pem"})
-        b = Server("b", folder, processes, {"tls-version": "", "binlog-ignore-db": "never", "replica-skip-errors": "1062",
-                                            "sync-binlog": "0"})
+        b = Server("b", folder, processes, {"tls-version": "", "binlog-ignore-db": "never", "sync-binlog": "0",
+                                            "replica-skip-errors": "1062"})
         try:
             prepare(a, b)
             env = {"SLUICE_TEST_A_PORT": str(a.port), "SLUICE_TEST_A_PID": str(a.pid), "SLUICE_TEST_A_UUID": a.uuid,
