@@ -30,6 +30,14 @@ static void on_leg_event(struct stream *st, unsigned events)
     case SESSION_CONNECTING:
     case SESSION_GREETING: relay_greeting(session); return;
     case SESSION_RELAYING: on_relay_event(session, leg, events); return;
+    case SESSION_SECURING:
+        if ((events & (STREAM_READ | STREAM_HANGUP)) == STREAM_HANGUP) {
+            secure_hangup(session, false);
+        } else {
+            secure_run(session);
+        }
+        return;
+    case SESSION_TELLING:
     case SESSION_NEW:
     case SESSION_HELD:
     case SESSION_LAST_WORDS:
@@ -103,6 +111,7 @@ int leg_open(struct session *session, const struct sessions_route *route, int *o
     leg->backend_index = route->backend_index;
     leg->epoch = route->epoch;
     leg->opened_ms = uv_now(s->config.loop);
+    leg->tls_host = route->host == NULL ? "" : route->host;
     const struct tracker_options options = streams_tracker_options(leg);
     leg->tracker = tracker_new(&options);
     if (leg->tracker == NULL) goto err_after_alloc;

@@ -6,6 +6,7 @@
 #include "core/mem.h"
 #include "core/packet.h"
 #include "net/session.h"
+#include "net/tls_mbedtls.h"
 
 enum {
     ROUNDS_PER_TURN_MAX = 4, /* reads of SESSIONS_BUFFER_BYTES in one direction before others get their turn */
@@ -17,6 +18,7 @@ enum pump_result {
     PUMP_SOURCE_BROKEN, /* |sys_errno| */
     PUMP_SINK_BROKEN,
     PUMP_PROTOCOL,
+    PUMP_TLS_REQUIRED,
     PUMP_NOMEM,
 };
 
@@ -95,6 +97,7 @@ static enum pump_result flush(struct pump *p)
 
 static enum pump_result feed_result(int rv)
 {
+    if (rv == SLUICE_ERR_TLS_REQUIRED) return PUMP_TLS_REQUIRED;
     return rv == SLUICE_ERR_NOMEM ? PUMP_NOMEM : PUMP_PROTOCOL;
 }
 
@@ -147,6 +150,7 @@ static bool may_read(const struct pump *p)
 {
     const struct pipe *pipe = p->pipe;
     if (pipe->is_eof || pipe_unsent(pipe) > 0 || pipe->end - pipe->start == SESSIONS_BUFFER_BYTES) return false;
+    if (tracker_tls_is_due(p->session->leg->tracker)) return false; /* what comes next is read by TLS */
     if (p->from == TRACKER_CLIENT) return !p->session->leg->is_write_broken;
     return !tracker_stream_is_blocked(p->session->leg->tracker);
 }
@@ -237,12 +241,23 @@ static void tell_and_end(struct session *session, int code, const char *message)
     session_end(session, message);
 }
 
+static void log_tls_broken(const struct session *session, const struct stream *st, const char *what)
+{
+    const char *why = tls_why(st);
+    if (why[0] == '\0') return;
+    log_warn(what, LOG_STR("source", session->owner->source_id), LOG_U64("session", session->id),
+             LOG_STR("client", session->peer_host), LOG_U64("port", session->peer_port), LOG_STR("reason", why));
+}
+
 static void on_client_result(struct session *session, enum pump_result result)
 {
     struct sessions *s = session->owner;
     switch (result) {
     case PUMP_OK: return;
-    case PUMP_SOURCE_BROKEN: session_end(session, "the client's connection broke"); return;
+    case PUMP_SOURCE_BROKEN:
+        log_tls_broken(session, &session->client, "TLS with a client broke");
+        session_end(session, "the client's connection broke");
+        return;
     case PUMP_SINK_BROKEN:
         /* What the server said before it went is read first: it may tell the client why. The read then meets the end. */
         pipe_free(s, &session->to_server);
@@ -253,6 +268,10 @@ static void on_client_result(struct session *session, enum pump_result result)
         log_warn("a client does not speak the MySQL protocol", LOG_STR("source", s->source_id),
                  LOG_STR("client", session->peer_host), LOG_U64("port", session->peer_port));
         tell_and_end(session, SLUICE_ERR_PROTOCOL, "sluice: this is not the MySQL protocol");
+        return;
+    case PUMP_TLS_REQUIRED:
+        s->counters.tls_required_total++;
+        tell_and_end(session, SLUICE_ERR_TLS_REQUIRED, error_text(SLUICE_ERR_TLS_REQUIRED));
         return;
     case PUMP_NOMEM: /* bytes are missing, so no packet of ours has a place */
         s->counters.nomem_total++;
@@ -266,8 +285,12 @@ static void on_server_result(struct session *session, enum pump_result result, i
     struct sessions *s = session->owner;
     switch (result) {
     case PUMP_OK: return;
-    case PUMP_SOURCE_BROKEN: session_leg_lost(session, sys_errno); return;
+    case PUMP_SOURCE_BROKEN:
+        log_tls_broken(session, &session->leg->stream, "TLS with a server broke");
+        session_leg_lost(session, sys_errno);
+        return;
     case PUMP_SINK_BROKEN: session_end(session, "the client's connection broke"); return;
+    case PUMP_TLS_REQUIRED: /* a client's only */
     case PUMP_PROTOCOL:
         s->counters.protocol_errors_total++;
         log_warn("a server does not speak the MySQL protocol", LOG_STR("source", s->source_id),
@@ -331,6 +354,10 @@ void relay_run(struct session *session, bool to_client, bool to_server)
     }
     streams_look(session->leg);
     if (!relay_ends(session)) return;
+    if (tracker_tls_is_due(session->leg->tracker) && pipe_unsent(&session->to_server) == 0) {
+        secure_begin(session);
+        return;
+    }
     if (s->is_draining && session_is_idle(session)) {
         s->counters.closed_boundary_total++;
         session_end(session, "drained at a boundary");

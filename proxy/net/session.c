@@ -39,6 +39,14 @@ static void on_client_event(struct stream *st, unsigned events)
         session_end(session, "the client hung up before the greeting");
         return;
     case SESSION_RELAYING: on_relay_event(session, events); return;
+    case SESSION_SECURING:
+    case SESSION_TELLING:
+        if ((events & (STREAM_READ | STREAM_HANGUP)) == STREAM_HANGUP) {
+            secure_hangup(session, true);
+        } else {
+            secure_run(session);
+        }
+        return;
     case SESSION_LAST_WORDS: relay_last_words(session); return;
     case SESSION_NEW:
     case SESSION_ENDED: assert(session->state == SESSION_RELAYING); /* neither watches its client */
@@ -57,6 +65,10 @@ static void on_timer(uv_timer_t *timer)
     struct sessions *s = session->owner;
     if (session->state == SESSION_LAST_WORDS) {
         session_end(session, "the client does not read the server's last words");
+        return;
+    }
+    if (session->state == SESSION_SECURING || session->state == SESSION_TELLING) {
+        secure_expire(session);
         return;
     }
     if (session->state != SESSION_CONNECTING && session->state != SESSION_GREETING) return;
@@ -196,6 +208,12 @@ static void refuse_full(struct session *session)
     session_refuse(session, SLUICE_ERR_SESSIONS_FULL, message);
 }
 
+void session_limit(struct session *session, uint64_t limit_ms)
+{
+    int rv = uv_timer_start(&session->timer, on_timer, limit_ms, 0);
+    assert(rv == 0);
+}
+
 static void on_connecting(struct session *session)
 {
     struct sessions *s = session->owner;
@@ -205,8 +223,7 @@ static void on_connecting(struct session *session)
     if (hold_left_ms < limit_ms) limit_ms = hold_left_ms;
     session->state = SESSION_CONNECTING;
     stream_watch(&session->client, STREAM_HANGUP);
-    int rv = uv_timer_start(&session->timer, on_timer, limit_ms, 0);
-    assert(rv == 0);
+    session_limit(session, limit_ms);
 }
 
 void session_route(struct session *session)
@@ -239,7 +256,7 @@ void session_route(struct session *session)
 }
 
 /* The leg and all that belongs to it. */
-static void drop_leg(struct session *session)
+void session_drop_leg(struct session *session)
 {
     leg_close(session->leg);
     uv_timer_stop(&session->timer);
@@ -250,7 +267,7 @@ void session_unroute(struct session *session)
 {
     assert(session->state == SESSION_CONNECTING || session->state == SESSION_GREETING);
     assert(!session->to_client.is_eof && !session->to_server.is_eof); /* nothing was relayed */
-    drop_leg(session);
+    session_drop_leg(session);
     pipe_free(session->owner, &session->to_client);
     session_hold(session);
 }
@@ -269,7 +286,7 @@ void session_leg_lost(struct session *session, int sys_errno)
     struct sessions_route route = { .backend_index = leg->backend_index, .epoch = leg->epoch };
     bool is_expected =
         session->to_server.is_eof || tracker_has_quit(leg->tracker) || tracker_phase(leg->tracker) == TRACKER_CLOSED;
-    drop_leg(session);
+    session_drop_leg(session);
     if (!is_expected) sessions_suspend(session->owner, SESSIONS_LOSS_ENDED, sys_errno, &route);
     session_last_words(session);
 }
@@ -277,8 +294,7 @@ void session_leg_lost(struct session *session, int sys_errno)
 void session_last_words(struct session *session)
 {
     session->state = SESSION_LAST_WORDS;
-    int rv = uv_timer_start(&session->timer, on_timer, LAST_WORDS_MS, 0);
-    assert(rv == 0);
+    session_limit(session, LAST_WORDS_MS);
     relay_last_words(session);
 }
 
@@ -307,8 +323,9 @@ void session_end(struct session *session, const char *why)
     assert(session->state != SESSION_ENDED);
     log_debug("session ended", LOG_STR("source", s->source_id), LOG_U64("session", session->id),
               LOG_STR("client", session->peer_host), LOG_U64("port", session->peer_port), LOG_STR("reason", why));
-    if (session->leg != NULL) drop_leg(session);
+    if (session->leg != NULL) session_drop_leg(session);
     pipe_free(s, &session->to_client);
+    secure_free(session);
     hold_remove(&session->wait);
     session->state = SESSION_ENDED;
     unlink_session(session);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* session.h - one client and its leg; private to sessions.c, session.c, leg.c and relay.c. */
+/* session.h - one client and its leg; private to sessions.c, session.c, leg.c, secure.c, streams.c and relay.c. */
 #pragma once
 #include <assert.h>
 #include "core/tracker.h"
@@ -10,6 +10,9 @@
  *      HELD <--> CONNECTING -> GREETING -> RELAYING -> LAST_WORDS
  *                     ^____________|  (leg lost)          |
  *      any of them -----------------> ENDED <-------------'
+ *
+ *      RELAYING -(the client asks for TLS)-> SECURING -> RELAYING
+ *                                                '-(the leg fails)-> TELLING -> ENDED
  */
 enum session_state {
     SESSION_NEW,        /* accepted, not yet admitted */
@@ -17,6 +20,8 @@ enum session_state {
     SESSION_CONNECTING, /* connect(2) is under way */
     SESSION_GREETING,   /* connected; the client has no byte yet */
     SESSION_RELAYING,
+    SESSION_SECURING, /* TLS handshakes with both sides; nothing is relayed */
+    SESSION_TELLING,  /* TLS with the server failed, the leg has ended; the client's login will be answered with why */
     SESSION_LAST_WORDS, /* the leg has ended; what it said last is written to the client */
     SESSION_ENDED,      /* libuv still has its handles */
 };
@@ -44,6 +49,7 @@ struct leg {
     uint64_t bytes_to_server, bytes_to_client;
     uint16_t port;
     char host[STREAM_HOST_LEN + 1];
+    const char *tls_host;     /* the backend as configured: what its certificate must be for */
     struct tracker_gtid gtid; /* of the transaction in progress on a binlog stream */
     bool is_in_gtid;          /* |gtid| was sent in part */
     bool is_opaque_told;
@@ -59,9 +65,10 @@ struct session {
     enum session_state state;
     unsigned handles_open;
     struct stream client;
-    uv_timer_t timer; /* the limit on CONNECTING and GREETING, and on LAST_WORDS */
+    uv_timer_t timer; /* the limit on CONNECTING and GREETING, on SECURING and TELLING, and on LAST_WORDS */
     struct hold_client wait;
-    struct leg *leg; /* CONNECTING, GREETING, RELAYING */
+    struct leg *leg;           /* CONNECTING, GREETING, RELAYING, SECURING */
+    struct securing *securing; /* SECURING, TELLING */
     struct pipe to_server, to_client;
     uint64_t accepted_ms;
     bool was_held;       /* the wait has begun and has not been accounted for */
@@ -125,6 +132,24 @@ void session_wait_ended(struct session *session);
 void session_leg_lost(struct session *session, int sys_errno);
 /* session_last_words - no leg any more: write what is left for the client, then close it. */
 void session_last_words(struct session *session);
+
+/* session_drop_leg - close the leg, and forget what waits to go there; the timer stops. */
+void session_drop_leg(struct session *session);
+/* session_limit - the state that was just entered ends in |limit_ms|. */
+void session_limit(struct session *session, uint64_t limit_ms);
+
+/* secure.c */
+
+/* secure_begin - the client's request for TLS has been written to the server: both sides begin. May end the session. */
+void secure_begin(struct session *session);
+/* secure_run - SECURING or TELLING, and one of the sides has an event; may end the session. */
+void secure_run(struct session *session);
+/* secure_hangup - the same, for an end that was seen without reading. */
+void secure_hangup(struct session *session, bool is_client);
+/* secure_expire - the timer's. */
+void secure_expire(struct session *session);
+/* secure_free - the session ends. */
+void secure_free(struct session *session);
 
 /* leg.c */
 

@@ -10,6 +10,7 @@
 #include "core/mem.h"
 #include "net/refusal.h"
 #include "net/session.h"
+#include "net/tls_mbedtls.h"
 
 enum { RELEASES_PER_TURN_MAX = 64 }; /* some 2 ms of connect(2); other sockets of the loop get their turn */
 
@@ -105,6 +106,7 @@ int sessions_new(const struct sessions_config *config, struct sessions **out)
     s->source_id = mem_strdup(config->source_id);
     if (s->source_id == NULL) goto err_after_alloc;
     s->config.source_id = s->source_id;
+    assert(config->tls_context != NULL || config->tls == SESSIONS_TLS_OFF || config->tls == SESSIONS_TLS_PASSTHROUGH);
     rv = parse_source_address(s, config->source_address);
     if (rv != 0) goto err_after_id;
     const struct hold_config hold = { .loop = config->loop,
@@ -121,6 +123,7 @@ int sessions_new(const struct sessions_config *config, struct sessions **out)
     s->park_timer.data = s;
     s->alive = 3; /* the hold, |work| and |park_timer| */
     sessions_set_phase_text(s, phase_starting);
+    if (s->config.tls_context != NULL) tls_context_ref(s->config.tls_context);
     *out = s;
     return 0;
 
@@ -225,6 +228,14 @@ void sessions_set_phase_text(struct sessions *s, const char *phase)
     snprintf(s->phase, sizeof s->phase, "%s", phase);
 }
 
+void sessions_set_tls_context(struct sessions *s, struct tls_context *context)
+{
+    assert(s->config.tls_context != NULL);
+    struct tls_context *old = s->config.tls_context;
+    s->config.tls_context = tls_context_ref(context);
+    tls_context_unref(old);
+}
+
 enum sessions_mode_kind sessions_mode_kind(const struct sessions *s)
 {
     return s->mode;
@@ -272,7 +283,7 @@ uint32_t sessions_drain_kill(struct sessions *s)
     struct session *next;
     for (struct session *session = s->first; session != NULL; session = next) {
         next = session->next;
-        if (session->state != SESSION_RELAYING) continue;
+        if (session->leg == NULL || session->state < SESSION_RELAYING) continue;
         log_info("session killed by the drain", LOG_STR("source", s->source_id), LOG_U64("session", session->id),
                  LOG_U64("thread", tracker_thread_id(session->leg->tracker)), LOG_STR("client", session->peer_host),
                  LOG_U64("port", session->peer_port),
@@ -315,6 +326,7 @@ void sessions_let_go(struct sessions *s)
     assert(s->counters.buffered_bytes == 0);
     void (*on_closed)(void *arg) = s->on_closed;
     void *arg = s->closed_arg;
+    tls_context_unref(s->config.tls_context);
     mem_free(s->source_id);
     mem_free(s);
     if (on_closed != NULL) on_closed(arg);

@@ -21,11 +21,20 @@
 #include "net/stream.h"
 
 struct sessions;
+struct tls_context; /* net/tls_mbedtls.h */
 
 enum sessions_mode_kind {
     SESSIONS_HOLD,   /* clients wait; the mode at the start */
     SESSIONS_ROUTE,  /* clients get a leg to the route's address */
     SESSIONS_REFUSE, /* clients get an error packet */
+};
+
+/* What becomes of a client's TLS. */
+enum sessions_tls {
+    SESSIONS_TLS_OFF,         /* it is not offered */
+    SESSIONS_TLS_PASSTHROUGH, /* it passes untouched, and cannot be followed */
+    SESSIONS_TLS_MIRROR,  /* a client that asks for it speaks it with us, and we with the backend; others stay plain */
+    SESSIONS_TLS_REQUIRE, /* the same, and others are refused */
 };
 
 enum { SESSIONS_PHASE_LEN = 240, SESSIONS_MESSAGE_LEN = 480, SESSIONS_USER_LEN = 32 };
@@ -36,6 +45,7 @@ struct sessions_route {
     socklen_t address_len;
     uint32_t backend_index;              /* as the driver counts; the same number is the same server */
     char server_uuid[LEGS_UUID_LEN + 1]; /* goes to the legs file */
+    const char *host; /* the backend as configured, for its certificate; must outlive the sessions. NULL: "" */
     uint64_t epoch;
 };
 
@@ -105,7 +115,10 @@ struct sessions_config {
     uint32_t sessions_max;       /* 1..: legs open at once; not above the capacity of |legs| */
     uint32_t connect_timeout_ms; /* 1..: from connect(2) to the whole greeting */
     const char *source_address;  /* numeric local address of legs; NULL: the system's choice */
-    struct legs *legs;           /* the caller's, must outlive |sessions|; NULL: legs are not recorded (tests) */
+    enum sessions_tls tls;
+    struct tls_context *tls_context; /* not NULL with MIRROR and REQUIRE; a reference is taken */
+    bool allow_compression;          /* compressed sessions pass, and cannot be followed */
+    struct legs *legs;               /* the caller's, must outlive |sessions|; NULL: legs are not recorded (tests) */
     struct sessions_callbacks callbacks;
     struct sessions_stream_hooks streams;
     void *arg;
@@ -129,20 +142,26 @@ struct sessions_counters {
     uint64_t legs_opened_total;
     uint64_t legs_lost_total;
     uint64_t protocol_errors_total;
-    uint64_t emfile_total; /* no descriptor for a leg */
+    uint64_t tls_sessions_total; /* both sides of which began TLS */
+    uint64_t tls_resumed_total;  /* of these, by an earlier session with the backend */
+    uint64_t tls_client_failed_total;
+    uint64_t tls_backend_failed_total;
+    uint64_t tls_required_total; /* plain clients that were refused */
+    uint64_t emfile_total;       /* no descriptor for a leg */
     uint64_t nomem_total;
     uint64_t streams_cut_total;          /* binlog streams that ended inside a transaction */
     uint64_t parks_expired_total;        /* parked streams closed at their boundary after SESSIONS_PARK_MS_MAX */
     uint64_t invariant_violations_total; /* promise 1; stays 0 */
     uint64_t bytes_to_server_total;
     uint64_t bytes_to_client_total;
-    uint64_t hold_wait_ms_total;     /* of all waits that ended, however they ended */
-    uint64_t hold_wait_ms_longest;   /* ever */
-    uint64_t hold_waits[SESSIONS_HOLD_BUCKETS]; /* waits that ended, by sessions_hold_bounds_ms; the last: longer than all */
-    uint64_t window_wait_ms_longest; /* since sessions_window_reset() */
-    uint64_t window_held_total;      /* waits that ended since sessions_window_reset() */
-    uint64_t buffered_bytes;         /* now: memory held for bytes that a peer has not taken */
-    uint64_t buffered_bytes_max;     /* ever; at most 2 x SESSIONS_BUFFER_BYTES a session */
+    uint64_t hold_wait_ms_total;   /* of all waits that ended, however they ended */
+    uint64_t hold_wait_ms_longest; /* ever */
+    uint64_t
+        hold_waits[SESSIONS_HOLD_BUCKETS]; /* waits that ended, by sessions_hold_bounds_ms; the last: longer than all */
+    uint64_t window_wait_ms_longest;       /* since sessions_window_reset() */
+    uint64_t window_held_total;            /* waits that ended since sessions_window_reset() */
+    uint64_t buffered_bytes;               /* now: memory held for bytes that a peer has not taken */
+    uint64_t buffered_bytes_max;           /* ever; at most 2 x SESSIONS_BUFFER_BYTES a session */
 };
 
 enum { SESSIONS_BUFFER_BYTES = 65536, SESSIONS_PARK_MS_MAX = 20000 };
@@ -157,7 +176,7 @@ struct sessions_leg {
     char host_port[STREAM_HOST_LEN + 8]; /* "host:port", IPv6 without brackets, as MySQL writes it */
     uint32_t backend_index;
     uint64_t epoch;
-    const char *phase; /* "connecting", "greeting", or the tracker's word */
+    const char *phase; /* "connecting", "greeting", "tls", or the tracker's word */
     bool is_idle;      /* at a boundary: the drain would close it at once */
     bool is_in_transaction;
     bool is_stream;                 /* a binlog stream */
@@ -199,6 +218,8 @@ void sessions_on_accept(void *sessions, int fd, const struct sockaddr *peer, soc
 void sessions_set_mode(struct sessions *s, const struct sessions_mode *mode);
 /* sessions_set_phase_text - what a client whose wait expires is told to be going on; also shown by the driver. Copied, cut. */
 void sessions_set_phase_text(struct sessions *s, const char *phase);
+/* sessions_set_tls_context - for new handshakes from now on; sessions that are open keep theirs. A reference is taken. */
+void sessions_set_tls_context(struct sessions *s, struct tls_context *context);
 /* sessions_mode_kind - the mode in force; HOLD after a lost leg. */
 enum sessions_mode_kind sessions_mode_kind(const struct sessions *s);
 

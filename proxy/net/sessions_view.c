@@ -35,6 +35,7 @@ static const char *phase_name(const struct session *session)
 {
     if (session->state == SESSION_CONNECTING) return "connecting";
     if (session->state == SESSION_GREETING) return "greeting";
+    if (session->state == SESSION_SECURING) return "tls";
     return tracker_phase_name(tracker_phase(session->leg->tracker));
 }
 

@@ -31,7 +31,15 @@ static void on_whole(void *arg)
 
 struct tracker_options streams_tracker_options(struct leg *leg)
 {
+    static const enum tracker_tls tls[] = { [SESSIONS_TLS_OFF] = TRACKER_TLS_STRIP,
+                                            [SESSIONS_TLS_PASSTHROUGH] = TRACKER_TLS_PASS,
+                                            [SESSIONS_TLS_MIRROR] = TRACKER_TLS_STOP,
+                                            [SESSIONS_TLS_REQUIRE] = TRACKER_TLS_STOP };
+    const struct sessions_config *c = &leg->owner->config;
     return (struct tracker_options){
+        .tls = tls[c->tls],
+        .require_tls = c->tls == SESSIONS_TLS_REQUIRE,
+        .keep_compression = c->allow_compression,
         .hooks = { .arg = leg, .on_request = on_request, .on_gtid = on_gtid, .on_whole = on_whole }
     };
 }
