@@ -35,7 +35,7 @@ static int judge_others(struct source *s, const struct backend *b, char *text, s
             return SLUICE_ERR_REFUSED;
         }
         struct gtid_set *missing = NULL;
-        char ranges[160];
+        char ranges[GTID_DESCRIBE_BYTES_MIN];
         if (gtid_set_contains(b->facts.executed, other->facts.executed)) continue;
         if (gtid_set_subtract(other->facts.executed, b->facts.executed, &missing) != 0) return SLUICE_ERR_NOMEM;
         gtid_set_describe(missing, ranges, sizeof ranges);
