@@ -9,7 +9,8 @@
 /*
  * local_sockets_read - list the sockets of this network namespace whose remote end is |remote|, from /proc/net/tcp and
  * tcp6. A socket that no process holds any more (TIME_WAIT, FIN_WAIT, an orphan) is not listed. Without the right to
- * look into another user's process its owner is unknown; that is no error, and costs 50 ms more: a socket that is just closing looks the same.
+ * look into another user's process its owner is unknown; that is no error, and costs 50 ms more: a socket that is
+ * just closing looks the same.
  *
  * |remote|  AF_INET or AF_INET6; the IPv4-mapped form of an address counts as the address.
  * Returns 0 and |*out|, |*out_count| (mem_free() it; NULL when none), SLUICE_ERR_IO (/proc cannot be read),
