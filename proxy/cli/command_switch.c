@@ -18,8 +18,10 @@ struct watch {
     const struct args *args;
     struct client *client;
     json_int_t number;
-    size_t steps_shown; /* of the switch, so that none is shown twice after the stream broke */
-    json_t *end;        /* the last event, or the record of the ended switch */
+    size_t steps_shown;
+    char phase[32];
+    /* of the last step; "" before the first */ /* of the switch, so that none is shown twice after the stream broke */
+    json_t *end;                                /* the last event, or the record of the ended switch */
 };
 
 static void accepted_list(const struct args *args, struct text *out)
@@ -56,7 +58,11 @@ static void show_step(struct watch *w, const json_t *step)
         if (line != NULL) printf("%s\n", line);
         free(line);
     } else if (!w->args->json) {
-        render_step(step);
+        /* The text says how the phase before ended, or, when it has not, how it goes. A first step without a text only begins. */
+        const char *phase = field_str(step, "phase", "?");
+        bool is_first = *w->phase == '\0';
+        if (!is_first || *field_str(step, "text", "") != '\0') render_step(step, is_first ? phase : w->phase);
+        snprintf(w->phase, sizeof w->phase, "%s", phase);
     }
     fflush(stdout);
 }

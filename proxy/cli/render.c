@@ -131,10 +131,9 @@ void render_checks(const json_t *checks, bool all)
     table_print(&t, "");
 }
 
-void render_step(const json_t *step)
+void render_step(const json_t *step, const char *phase)
 {
-    output_text("[%9.3f] %-12s %s\n", (double)field_int(step, "at-ms") / 1000, field_str(step, "phase", "?"),
-                field_str(step, "text", ""));
+    output_text("[%9.3f] %-12s %s\n", (double)field_int(step, "at-ms") / 1000, phase, field_str(step, "text", ""));
 }
 
 void render_end(const json_t *outcome, int code)

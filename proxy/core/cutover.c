@@ -165,7 +165,7 @@ static void undo(struct cutover *c, struct cutover_effects *effects, enum cutove
         end(c, effects);
         return;
     }
-    cutover_move(c, CUTOVER_STATE_UNDO_RESUME, effects, "");
+    cutover_move(c, CUTOVER_STATE_UNDO_RESUME, effects, "clients go to the old backend");
     ask(c, effects, CUTOVER_DO_RESUME);
 }
 
@@ -441,7 +441,7 @@ static void begin_release(struct cutover *c, struct cutover_effects *effects, co
 {
     cutover_move(c, CUTOVER_STATE_RELEASE, effects, text);
     effect_add(c, effects, CUTOVER_DO_RELEASE_NEW);
-    cutover_move(c, CUTOVER_STATE_RESUME, effects, "");
+    cutover_move(c, CUTOVER_STATE_RESUME, effects, "clients go to the new backend");
     ask(c, effects, CUTOVER_DO_RESUME);
 }
 

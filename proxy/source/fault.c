@@ -21,18 +21,27 @@ bool fault_is_on(const char *name)
     return false;
 }
 
-void fault_pause_at(const char *phase)
+static void stand_still(const char *path, int len)
 {
-    const char *spec = getenv("SLUICE_FAULT_PAUSE");
-    size_t len = strlen(phase);
     char reached[300], go[300];
-    if (spec == NULL || strncmp(spec, phase, len) != 0 || spec[len] != ':') return;
-    snprintf(reached, sizeof reached, "%s.reached", spec + len + 1);
-    snprintf(go, sizeof go, "%s.go", spec + len + 1);
+    snprintf(reached, sizeof reached, "%.*s.reached", len, path);
+    snprintf(go, sizeof go, "%.*s.go", len, path);
     int fd = open(reached, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     if (fd >= 0) close(fd);
     while (access(go, F_OK) != 0)
         usleep(2000);
+}
+
+void fault_pause_at(const char *phase)
+{
+    const char *item = getenv("SLUICE_FAULT_PAUSE");
+    size_t len = strlen(phase);
+    while (item != NULL && *item != '\0') {
+        size_t item_len = strcspn(item, ",");
+        if (strncmp(item, phase, len) == 0 && item[len] == ':') stand_still(item + len + 1, (int)(item_len - len - 1));
+        item += item_len;
+        item += *item == ',';
+    }
 }
 #else
 typedef int fault_is_compiled_out; /* a file must not be empty */

@@ -343,8 +343,11 @@ static void on_source_handle_closed(uv_handle_t *handle)
 
 static void on_cutover_timer(uv_timer_t *timer)
 {
+    struct source *s = timer->data;
     const struct cutover_event ev = { .type = CUTOVER_EV_TIME };
-    switch_event(timer->data, &ev);
+    const struct cutover_event legs = { .type = CUTOVER_EV_LEGS, .count = sessions_leg_count(s->sessions) };
+    if (s->cutover.state == CUTOVER_STATE_DRAIN) switch_event(s, &legs); /* how many the deadline is going to cut */
+    switch_event(s, &ev);
 }
 
 /* Names of consumers are looked up again now and then; a first start that was not passed is judged again. */

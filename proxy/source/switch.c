@@ -129,7 +129,8 @@ static int fill_record(struct source *s, const char *phase)
 static void on_recorded(void *arg, int status, uint64_t number)
 {
     (void)number;
-    answer_asked(arg, CUTOVER_EV_RECORDED, status, status == 0 ? "" : "the plan could not be written to state-dir");
+    answer_asked(arg, CUTOVER_EV_RECORDED, status,
+                 status == 0 ? "written down" : "the plan could not be written to state-dir");
 }
 
 static void do_record(struct source *s, uint32_t op)
@@ -155,7 +156,7 @@ static void on_flipped(void *arg, int status, uint64_t number)
         streams_flipped(s);
     }
     answer_asked(arg, CUTOVER_EV_FLIPPED, status,
-                 status == 0 ? "" : "the write of the flip failed: whether it is on disk is unknown");
+                 status == 0 ? "on disk" : "the write of the flip failed: whether it is on disk is unknown");
 }
 
 static char *losses_after_flip(struct source *s)
@@ -389,7 +390,11 @@ static void do_hold(struct source *s, uint32_t op)
     sessions_window_reset(s->sessions);
     source_admit(s);
     s->run.legs_at_hold = sessions_leg_count(s->sessions);
-    const struct cutover_event ev = { .type = CUTOVER_EV_HOLDING, .op = op, .count = s->run.legs_at_hold };
+    char text[80];
+    snprintf(text, sizeof text, "new clients wait; open sessions: %u", s->run.legs_at_hold);
+    const struct cutover_event ev = {
+        .type = CUTOVER_EV_HOLDING, .op = op, .count = s->run.legs_at_hold, .text = text
+    };
     switch_event(s, &ev);
 }
 
