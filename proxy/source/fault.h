@@ -7,8 +7,9 @@
 /* fault_is_on - "skip-drain", "skip-gate", "skip-park", "flip-unrecorded". Any thread. */
 bool fault_is_on(const char *name);
 /*
- * fault_pause_at - SLUICE_FAULT_PAUSE=PHASE:PATH[,PHASE:PATH…]: when a switch enters this phase, and before anything of it is done, make
- * PATH.reached and stand still until PATH.go is there: whoever tests freezes or kills somebody in between. The source's loop.
+ * fault_pause_at - SLUICE_FAULT_PAUSE=PHASE:PATH[,PHASE:PATH…]: when a switch enters this phase, and before anything of
+ * it is done, make PATH.reached and stand still until PATH.go is there: whoever tests freezes or kills somebody in
+ * between. The source's loop.
  */
 void fault_pause_at(const char *phase);
 #else

@@ -8,9 +8,10 @@ from .phase import PauseAt
 from .clients import BinlogStream, IdlePool, IdleInTransaction, LongSelect, Reconnecting, Writer
 from .sampler import Sampler
 from .sluice import Result, Sluice
+from .world import Verb, World
 
 __all__ = [
-    "BinlogStream", "IdlePool", "IdleInTransaction", "LongSelect", "PauseAt", "Processes", "Reconnecting", "Result", "Sampler",
-    "Server", "Sluice", "WaitExpired", "Writer", "circular", "descendants", "free_port", "mysql_version", "reset_all",
-    "wait_until",
+    "BinlogStream", "IdlePool", "IdleInTransaction", "LongSelect", "PauseAt", "Processes", "Reconnecting", "Result",
+    "Sampler", "Server", "Sluice", "Verb", "WaitExpired", "World", "Writer", "circular", "descendants", "free_port",
+    "mysql_version", "reset_all", "wait_until",
 ]

@@ -17,6 +17,10 @@ class PauseAt:
         self._path = pathlib.Path(folder) / f"pause-{phase}"
         self.environment = {"SLUICE_FAULT_PAUSE": f"{phase}:{self._path}"}
 
+    def __or__(self, other):
+        """The environment to stop at both."""
+        return {"SLUICE_FAULT_PAUSE": ",".join(each.environment["SLUICE_FAULT_PAUSE"] for each in (self, other))}
+
     def wait(self, limit=30.0):
         """The phase is reached and Sluice's source stands still."""
         reached = self._path.with_suffix(".reached")
