@@ -254,7 +254,8 @@ class Server:
         host, port = via or ("127.0.0.1", source.port)
         words = {"source_host": f"'{host}'", "source_port": port, "source_user": f"'{user}'",
                  "source_password": f"'{PASSWORDS[user]}'", "source_auto_position": 1, "source_connect_retry": 1,
-                 "source_retry_count": 86400, "source_heartbeat_period": 1, "get_source_public_key": 1, "source_ssl": 0, **settings}
+                 "source_retry_count": 86400, "source_heartbeat_period": 1, "get_source_public_key": 1, "source_ssl": 0,
+                 **settings}
         text = ", ".join(f"{key.upper()} = {value}" for key, value in words.items())
         self.query(f"CHANGE REPLICATION SOURCE TO {text} FOR CHANNEL '{channel}'")
         if start:
