@@ -71,7 +71,7 @@ struct tls {
     uv_idle_t again;       /* what was decrypted and not read yet wakes no descriptor */
     bool is_client;
     bool is_open;     /* the handshake is done */
-    bool wants_write; /* of the handshake */
+    bool is_done;     /* the handshake is, but for what waits in |out| */
     bool is_verified; /* a certificate was looked at: not resumed */
     bool is_plain;    /* the peer's first bytes were no TLS */
     bool is_any_seen;
@@ -81,7 +81,9 @@ struct tls {
     bool is_cut;
     uint32_t verify_flags;
     uint32_t peer;
-    size_t unsent; /* bytes of the record that waits inside mbedTLS: the next write begins with them again */
+    uint8_t *out; /* what the socket has not taken */
+    size_t out_at, out_len;
+    size_t unsent; /* bytes that |out| carries and that have not counted as written yet */
     uint8_t *prefix;
     size_t prefix_at, prefix_len;
     struct record in;
@@ -355,14 +357,19 @@ static ssize_t bio_bytes(struct tls *t, unsigned char *buf, size_t len)
     return (ssize_t)len;
 }
 
+static void broke(struct tls *t, int sys_errno)
+{
+    t->is_cut = true;
+    t->sys_errno = sys_errno;
+}
+
 static int bio_receive(void *arg, unsigned char *buf, size_t len)
 {
     struct tls *t = arg;
     ssize_t n = bio_bytes(t, buf, len);
     if (n == -EAGAIN) return MBEDTLS_ERR_SSL_WANT_READ;
     if (n <= 0) {
-        t->is_cut = true;
-        t->sys_errno = (int)-n;
+        broke(t, (int)-n);
         return n == 0 ? 0 : BIO_BROKEN;
     }
     if (!t->is_any_seen && buf[0] != RECORD_HANDSHAKE && buf[0] != RECORD_ALERT) {
@@ -374,15 +381,60 @@ static int bio_receive(void *arg, unsigned char *buf, size_t len)
     return (int)n;
 }
 
+static bool has_unsent(const struct tls *t)
+{
+    return t->out_at < t->out_len;
+}
+
+/* Returns 0 when nothing waits any more, -EAGAIN, or the negative errno of a broken connection. */
+static int flush_out(struct tls *t)
+{
+    while (has_unsent(t)) {
+        ssize_t n = stream_plain_ops.write(t->stream, t->out + t->out_at, t->out_len - t->out_at);
+        if (n == -EAGAIN) return -EAGAIN;
+        if (n < 0) {
+            broke(t, (int)-n);
+            return (int)n;
+        }
+        t->out_at += (size_t)n;
+    }
+    mem_free(t->out);
+    t->out = NULL;
+    t->out_at = t->out_len = 0;
+    return 0;
+}
+
+static int keep_out(struct tls *t, const unsigned char *buf, size_t len)
+{
+    uint8_t *more = mem_alloc(t->out_len - t->out_at + len);
+    if (more == NULL) return SLUICE_ERR_NOMEM;
+    if (has_unsent(t)) memcpy(more, t->out + t->out_at, t->out_len - t->out_at);
+    memcpy(more + (t->out_len - t->out_at), buf, len);
+    mem_free(t->out);
+    t->out = more;
+    t->out_len = t->out_len - t->out_at + len;
+    t->out_at = 0;
+    return 0;
+}
+
+/*
+ * Takes everything. What the socket does not take waits here and not inside mbedTLS, where with TLS 1.3 also a read may send it,
+ * and the write that is then tried again would send it a second time. It is a record, or a flight of a handshake.
+ */
 static int bio_send(void *arg, const unsigned char *buf, size_t len)
 {
     struct tls *t = arg;
-    ssize_t n = stream_plain_ops.write(t->stream, buf, len);
-    if (n == -EAGAIN) return MBEDTLS_ERR_SSL_WANT_WRITE;
-    if (n >= 0) return (int)n;
-    t->is_cut = true;
-    t->sys_errno = (int)-n;
-    return BIO_BROKEN;
+    ssize_t n = has_unsent(t) ? 0 : stream_plain_ops.write(t->stream, buf, len);
+    if (n == -EAGAIN) n = 0;
+    if (n < 0) {
+        broke(t, (int)-n);
+        return BIO_BROKEN;
+    }
+    if ((size_t)n < len && keep_out(t, buf + n, len - (size_t)n) != 0) {
+        broke(t, ENOMEM);
+        return BIO_BROKEN;
+    }
+    return (int)len;
 }
 
 /* ---- who the peer is ---- */
@@ -429,6 +481,17 @@ static void keep_session(struct tls *t)
     if (c->has_session[t->peer]) mbedtls_ssl_session_free(&c->sessions[t->peer]);
     c->sessions[t->peer] = session;
     c->has_session[t->peer] = true;
+}
+
+/* TLS 1.3: a ticket was read on the way to something else, which goes on. */
+static bool is_ticket(int code)
+{
+#if MBEDTLS_VERSION_NUMBER >= 0x03060000 && defined(MBEDTLS_SSL_SESSION_TICKETS)
+    return code == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET;
+#else
+    (void)code;
+    return false;
+#endif
 }
 
 /* With TLS 1.3 a session comes later, as a ticket. */
@@ -527,10 +590,8 @@ static ssize_t tls_read(struct stream *st, void *buf, size_t room)
             at += (size_t)n;
         } else if (n == MBEDTLS_ERR_SSL_WANT_READ || n == MBEDTLS_ERR_SSL_WANT_WRITE) {
             break;
-#if MBEDTLS_VERSION_NUMBER >= 0x03060000 && defined(MBEDTLS_SSL_SESSION_TICKETS)
-        } else if (n == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET) {
+        } else if (is_ticket(n)) {
             keep_session(t);
-#endif
         } else {
             read_ended(t, n);
         }
@@ -542,21 +603,26 @@ static ssize_t tls_read(struct stream *st, void *buf, size_t room)
 static ssize_t tls_write(struct stream *st, const void *buf, size_t len)
 {
     struct tls *t = st->layer;
-    size_t at = 0;
-    assert(t->is_open);
+    assert(t->is_open && t->unsent <= len); /* who was told -EAGAIN comes back with the same bytes */
+    int rv = flush_out(t);
+    if (rv != 0) return rv;
+    size_t at = t->unsent;
+    t->unsent = 0;
     while (at < len) {
         size_t part = len - at < RECORD_PAYLOAD_MAX ? len - at : RECORD_PAYLOAD_MAX;
-        if (t->unsent > 0) part = t->unsent;
-        assert(part <= len - at); /* who was told -EAGAIN comes back with the same bytes */
         int n = mbedtls_ssl_write(&t->ssl, (const unsigned char *)buf + at, part);
-        if (n == MBEDTLS_ERR_SSL_WANT_WRITE || n == MBEDTLS_ERR_SSL_WANT_READ) {
-            t->unsent = part;
-            break;
+        if (is_ticket(n)) {
+            keep_session(t);
+            continue;
         }
-        t->unsent = 0;
+        if (n == MBEDTLS_ERR_SSL_WANT_READ) break; /* TLS 1.3, in the middle of a ticket */
         if (n < 0) {
             say(t, n);
             return n == BIO_BROKEN ? -t->sys_errno : -EPROTO;
+        }
+        if (has_unsent(t)) {
+            t->unsent = (size_t)n;
+            break;
         }
         at += (size_t)n;
     }
@@ -567,6 +633,7 @@ static int tls_shutdown(struct stream *st)
 {
     struct tls *t = st->layer;
     if (t->is_open) (void)mbedtls_ssl_close_notify(&t->ssl); /* what does not fit now is not worth waiting for */
+    (void)flush_out(t);
     return stream_plain_ops.shutdown(st);
 }
 
@@ -580,7 +647,7 @@ static void on_again(uv_idle_t *again)
 static unsigned tls_wants(const struct stream *st, unsigned events)
 {
     struct tls *t = st->layer;
-    if (!t->is_open) return events == 0 ? 0 : t->wants_write ? STREAM_WRITE : STREAM_READ;
+    if (!t->is_open) return events == 0 ? 0 : has_unsent(t) ? STREAM_READ | STREAM_WRITE : STREAM_READ;
     if ((events & STREAM_READ) != 0 && has_pending(t)) {
         uv_idle_start(&t->again, on_again);
     } else {
@@ -602,6 +669,7 @@ static void tls_close(struct stream *st)
     mbedtls_ssl_free(&t->ssl);
     tls_context_unref(t->context);
     mem_free(t->prefix);
+    mem_free(t->out);
     uv_close((uv_handle_t *)&t->again, on_again_closed);
 }
 
@@ -652,6 +720,7 @@ static void tls_drop(struct tls *t)
 {
     mbedtls_ssl_free(&t->ssl);
     mem_free(t->prefix);
+    mem_free(t->out);
     mem_free(t);
 }
 
@@ -700,13 +769,11 @@ int tls_handshake(struct stream *st)
 {
     struct tls *t = layer_of(st);
     assert(t != NULL && !t->is_open && t->why[0] == '\0');
-    int rv = mbedtls_ssl_handshake(&t->ssl);
-#if MBEDTLS_VERSION_NUMBER >= 0x03060000 && defined(MBEDTLS_SSL_SESSION_TICKETS)
-    while (rv == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET)
-        rv = mbedtls_ssl_handshake(&t->ssl);
-#endif
-    t->wants_write = rv == MBEDTLS_ERR_SSL_WANT_WRITE;
-    if (rv == MBEDTLS_ERR_SSL_WANT_READ || rv == MBEDTLS_ERR_SSL_WANT_WRITE) return -EAGAIN;
+    int rv = t->is_done ? 0 : mbedtls_ssl_handshake(&t->ssl);
+    t->is_done = rv == 0;
+    if (rv == MBEDTLS_ERR_SSL_WANT_READ) rv = 0;
+    if (rv == 0 && has_unsent(t) && flush_out(t) < 0 && t->is_cut) rv = BIO_BROKEN;
+    if (rv == 0 && (!t->is_done || has_unsent(t))) return -EAGAIN;
     if (rv != 0) {
         say(t, rv);
         if (t->is_client) forget_session(t);
