@@ -12,7 +12,8 @@ static int make_room(struct text *t, size_t more)
     if (more < t->room - t->len) return 0; /* one byte stays for the NUL */
     if (more > SIZE_MAX / 4 || t->len > SIZE_MAX / 4) return t->status = SLUICE_ERR_NOMEM;
     size_t room = t->room == 0 ? 64 : t->room;
-    while (room - t->len <= more) room *= 2;
+    while (room - t->len <= more)
+        room *= 2;
     char *data = mem_realloc(t->data, room);
     if (data == NULL) return t->status = SLUICE_ERR_NOMEM;
     t->data = data;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "journal/vfs_fault.h"
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -104,6 +105,7 @@ static void shadow_copy(struct fault_file *f, FILE *out, sqlite3_int64 at, sqlit
 static sqlite3_int64 real_size(const struct fault_file *f)
 {
     sqlite3_int64 size = 0;
+    assert(f->real->pMethods != NULL); /* it was opened */
     if (f->real->pMethods->xFileSize(f->real, &size) != SQLITE_OK) abort();
     return size;
 }

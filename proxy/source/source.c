@@ -118,6 +118,7 @@ void source_admit(struct source *s)
     struct sessions_mode mode = { .kind = SESSIONS_HOLD };
     switch (admission.mode) {
     case ADMISSION_ROUTE:
+        assert(active != NULL);
         s->is_ready = true;
         route_to(s, active);
         return;

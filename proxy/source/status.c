@@ -73,7 +73,7 @@ void status_take_consumer(struct source *s, const struct consumer_status *found,
                               json_pack("{s:s,s:s,s:s,s:o}", "name", t->name, "stage", consumer_stage_name(t->stage),
                                         "detail", t->detail == NULL ? "" : t->detail, "gtid-s", gtid_json(t->s)));
     }
-    const char *text = error != NULL ? error : found->refusal;
+    const char *text = found == NULL ? error : found->refusal;
     json_decref(s->consumer_seen);
     s->consumer_seen = json_pack(
         "{s:o,s:o,s:o,s:o,s:o}", "quiet", found == NULL ? json_null() : json_boolean(consumer_status_is_quiet(found)),

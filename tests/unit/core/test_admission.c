@@ -15,9 +15,13 @@ static struct admission_input good(void)
 {
     const struct cutover_limits limits = { .hold_timeout_ms = 8000, .drain_timeout_ms = 3000, .flip_reserve_ms = 500 };
     cutover_init(&idle, &limits);
-    return (struct admission_input){
-        .has_record = true, .is_settled = true, .is_confirmed = true, .cutover = &idle, .active = "a", .latch = "", .waiting_for = ""
-    };
+    return (struct admission_input){ .has_record = true,
+                                     .is_settled = true,
+                                     .is_confirmed = true,
+                                     .cutover = &idle,
+                                     .active = "a",
+                                     .latch = "",
+                                     .waiting_for = "" };
 }
 
 /* A known, confirmed backend with nothing against it is routed to; that is the only case. */
