@@ -112,7 +112,7 @@ def test_large_values_pass_unchanged(servers, relay):
 
 
 def test_move_of_all_clients_from_a_to_b(servers, relay):
-    """Idle ones are closed, a busy one gets its answer, a stream ends, who comes meanwhile is held; then all are on B."""
+    """Idle ones are closed, a busy one gets its answer, a stream ends, newcomers are held; then all are on B."""
     a, b = servers
     relay.route(a, 0, 1)
     idle, busy, stuck = connect(relay), connect(relay), connect(relay)
