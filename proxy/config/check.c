@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "config/load.h"
 #include "config/schema.h"
 #include "core/error.h"
@@ -68,6 +69,46 @@ static int check_account(struct load *l, const struct config_account *account)
     if (account->tls_mode != CONFIG_TLS_INSECURE && account->tls_ca == NULL)
         return load_fail_at(l, &account->tls_mode, "needs a CA to verify against; add ca: FILE");
     return 0;
+}
+
+static int check_key_file(struct load *l, char *const *field)
+{
+    struct stat st;
+    if (*field == NULL || stat(*field, &st) != 0 || (st.st_mode & 077) == 0) return 0;
+    return load_fail_at(l, field, "%s has mode %04o, others than its owner have access; run: chmod 600 %s", *field,
+                        (unsigned)(st.st_mode & 07777), *field);
+}
+
+/* Modes that end TLS need what it is ended with; the others need nothing. */
+static int check_tls(struct load *l, const struct config *config, const struct config_source *source)
+{
+    const struct config_tls *tls = &source->tls;
+    const struct {
+        const char *key;
+        char *const *field;
+        bool is_needed;
+    } files[] = { { "cert", &tls->cert, true },
+                  { "key", &tls->key, true },
+                  { "backend-ca", &tls->backend_ca, true },
+                  { "ca", &tls->ca, false },
+                  { "backend-cert", &tls->backend_cert, false },
+                  { "backend-key", &tls->backend_key, false } };
+    char where[64];
+    bool ends_tls = tls->mode == CONFIG_TLS_MODE_MIRROR || tls->mode == CONFIG_TLS_MODE_REQUIRE;
+    snprintf(where, sizeof where, "sources[%zu].tls", (size_t)(source - config->sources));
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        if (!ends_tls && *files[i].field != NULL)
+            return load_fail_at(l, files[i].field, "means nothing with mode %s; remove it, or use mirror or require",
+                                tls->mode == CONFIG_TLS_MODE_OFF ? "off" : "passthrough");
+        if (ends_tls && files[i].is_needed && *files[i].field == NULL)
+            return load_fail(l, load_line_of_map(l, where), where,
+                             "%s is missing; mode mirror and require need it: %s: FILE", files[i].key, files[i].key);
+    }
+    if ((tls->backend_cert == NULL) != (tls->backend_key == NULL))
+        return load_fail(l, load_line_of_map(l, where), where,
+                         "backend-cert and backend-key go together; add the other one");
+    int rv = check_key_file(l, &tls->key);
+    return rv != 0 ? rv : check_key_file(l, &tls->backend_key);
 }
 
 static int check_consumer_replica(struct load *l, const struct config_source *source, const char *key, int line)
@@ -226,6 +267,7 @@ static int check_source(struct load *l, struct config *config, struct config_sou
 {
     int rv = check_backends(l, source);
     if (rv == 0) rv = check_account(l, &source->account);
+    if (rv == 0) rv = check_tls(l, config, source);
     if (rv == 0) rv = check_consumer(l, config, source);
     if (rv == 0) rv = check_limits(l, config, source);
     if (rv == 0) rv = check_advertise(l, source, source);

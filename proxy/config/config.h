@@ -74,6 +74,25 @@ enum config_position_dump {
 };
 enum config_bypass { CONFIG_BYPASS_REFUSE, CONFIG_BYPASS_WARN };
 
+/* The first of each is the default. What they mean: net/sessions.h. */
+enum config_tls_mode {
+    CONFIG_TLS_MODE_OFF,
+    CONFIG_TLS_MODE_PASSTHROUGH,
+    CONFIG_TLS_MODE_MIRROR,
+    CONFIG_TLS_MODE_REQUIRE
+};
+enum config_tls_verify { CONFIG_TLS_VERIFY_BY_CA, CONFIG_TLS_VERIFY_BY_NAME };
+
+/* TLS of a source's clients. Paths of PEM files; NULL: not given. */
+struct config_tls {
+    enum config_tls_mode mode;
+    char *cert, *key;                 /* shown to clients; given with mirror and require, not with the others */
+    char *ca;                         /* clients must show a certificate of it */
+    char *backend_ca;                 /* given with mirror and require */
+    char *backend_cert, *backend_key; /* both or neither */
+    enum config_tls_verify verify;
+};
+
 struct config_source {
     char *source_id;
     struct config_address listen;
@@ -87,6 +106,8 @@ struct config_source {
     enum config_dump_gate dump_gate;
     enum config_position_dump position_dump;
     enum config_bypass bypass;
+    struct config_tls tls;
+    bool allow_compression;
     struct config_consumer consumer;
     struct config_limits limits;
     int line; /* where it stands in the file */

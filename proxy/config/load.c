@@ -332,7 +332,7 @@ static int find_row(struct load *l, const yaml_node_pair_t *pair, enum schema_se
 
 /* The pairs of one map, in the table's order, as what a key's value means may depend on an earlier row's. */
 struct pairs {
-    const yaml_node_pair_t *of_row[64]; /* NULL: not in the file */
+    const yaml_node_pair_t *of_row[128]; /* NULL: not in the file */
 };
 
 static int sort_pairs(struct load *l, const yaml_node_t *node, enum schema_section section, struct pairs *out)

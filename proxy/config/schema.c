@@ -11,6 +11,20 @@ static const struct schema_choice tls_modes[] = {
     { NULL, 0 },
 };
 
+static const struct schema_choice client_tls_modes[] = {
+    { "off", CONFIG_TLS_MODE_OFF },
+    { "passthrough", CONFIG_TLS_MODE_PASSTHROUGH },
+    { "mirror", CONFIG_TLS_MODE_MIRROR },
+    { "require", CONFIG_TLS_MODE_REQUIRE },
+    { NULL, 0 },
+};
+
+static const struct schema_choice client_tls_verifies[] = {
+    { "ca", CONFIG_TLS_VERIFY_BY_CA },
+    { "name", CONFIG_TLS_VERIFY_BY_NAME },
+    { NULL, 0 },
+};
+
 static const struct schema_choice consumer_types[] = {
     { "replica", CONFIG_CONSUMER_REPLICA },
     { "manual", CONFIG_CONSUMER_MANUAL },
@@ -130,6 +144,26 @@ const struct schema_row schema_rows[] = {
       .initial_note = "until-first-switch", .help = "whether a reader may ask by file and position, which mean nothing on another server" },
     { IN(SCHEMA_SOURCE), .key = "bypass", .type = SCHEMA_CHOICE, .choices = bypasses, AT(config_source, bypass),
       .initial_note = "refuse", .help = "what sessions of the consumer that do not come through Sluice mean for a switch" },
+    { IN(SCHEMA_SOURCE), .key = "tls", .type = SCHEMA_MAP, AT(config_source, tls), .section = SCHEMA_CLIENT_TLS,
+      .help = "TLS of the clients" },
+    { IN(SCHEMA_CLIENT_TLS), .key = "mode", .type = SCHEMA_CHOICE, .choices = client_tls_modes, AT(config_tls, mode), .initial = "off",
+      .help = "off: not offered; passthrough: untouched, and not followed; mirror: as each client wants, on both legs; require: plain clients are refused" },
+    { IN(SCHEMA_CLIENT_TLS), .key = "cert", .type = SCHEMA_PATH, AT(config_tls, cert), .initial_note = "required with mirror, require",
+      .help = "file with the certificate that clients see, and those that lead to its CA, PEM" },
+    { IN(SCHEMA_CLIENT_TLS), .key = "key", .type = SCHEMA_PATH, AT(config_tls, key), .initial_note = "required with mirror, require",
+      .help = "file with its private key, PEM, readable by its owner only" },
+    { IN(SCHEMA_CLIENT_TLS), .key = "ca", .type = SCHEMA_PATH, AT(config_tls, ca),
+      .help = "with it, a client that uses TLS must show a certificate of this CA" },
+    { IN(SCHEMA_CLIENT_TLS), .key = "backend-ca", .type = SCHEMA_PATH, AT(config_tls, backend_ca), .initial_note = "required with mirror, require",
+      .help = "file with the CA that the backends' certificates are held to, PEM" },
+    { IN(SCHEMA_CLIENT_TLS), .key = "backend-cert", .type = SCHEMA_PATH, AT(config_tls, backend_cert),
+      .help = "shown to backends, for accounts that REQUIRE X509, PEM" },
+    { IN(SCHEMA_CLIENT_TLS), .key = "backend-key", .type = SCHEMA_PATH, AT(config_tls, backend_key), .initial_note = "required with backend-cert",
+      .help = "its private key, PEM, readable by its owner only" },
+    { IN(SCHEMA_CLIENT_TLS), .key = "verify", .type = SCHEMA_CHOICE, .choices = client_tls_verifies, AT(config_tls, verify), .initial = "ca",
+      .help = "name: a backend's certificate must also be for its address as configured" },
+    { IN(SCHEMA_SOURCE), .key = "allow-compression", .type = SCHEMA_BOOL, AT(config_source, allow_compression), .initial = "false",
+      .help = "true: clients may compress, and their sessions cannot be followed: a drain cuts them at its deadline" },
     { IN(SCHEMA_SOURCE), .key = "consumer", .type = SCHEMA_MAP, .required = true, AT(config_source, consumer),
       .section = SCHEMA_CONSUMER, .help = "who reads the binlog and is paused during a switch" },
     { IN(SCHEMA_CONSUMER), .key = "type", .type = SCHEMA_CHOICE, .required = true, .choices = consumer_types, AT(config_consumer, type),

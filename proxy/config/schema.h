@@ -10,13 +10,14 @@ struct text;
 
 /* A map in the file. A row names the maps it can stand in as a mask of these. */
 enum schema_section {
-    SCHEMA_TOP = 1 << 0,      /* struct config */
-    SCHEMA_ADMIN = 1 << 1,    /* struct config_admin */
-    SCHEMA_SOURCE = 1 << 2,   /* struct config_source */
-    SCHEMA_ACCOUNT = 1 << 3,  /* struct config_account */
-    SCHEMA_TLS = 1 << 4,      /* struct config_account too: its tls_* fields */
-    SCHEMA_BACKEND = 1 << 5,  /* struct config_backend */
-    SCHEMA_CONSUMER = 1 << 6, /* struct config_consumer */
+    SCHEMA_TOP = 1 << 0,        /* struct config */
+    SCHEMA_ADMIN = 1 << 1,      /* struct config_admin */
+    SCHEMA_SOURCE = 1 << 2,     /* struct config_source */
+    SCHEMA_ACCOUNT = 1 << 3,    /* struct config_account */
+    SCHEMA_TLS = 1 << 4,        /* struct config_account too: its tls_* fields */
+    SCHEMA_BACKEND = 1 << 5,    /* struct config_backend */
+    SCHEMA_CONSUMER = 1 << 6,   /* struct config_consumer */
+    SCHEMA_CLIENT_TLS = 1 << 7, /* struct config_tls */
 };
 
 enum schema_type {

@@ -46,19 +46,22 @@ static const struct refusal refusals[] = {
     { 12, "    hold-timeot: 8s",
       ":12: sources[0].hold-timeot: unknown key; known here are: hold-timeout, drain-timeout, connect-timeout, "
       "catchup-timeout, "
-      "pause-timeout, verify-timeout, probe-interval, probe-timeout, max-sessions, hold-clients, source-id, listen, "
-      "advertise-address, source-address, account, active, backends, consumer" },
+      "pause-timeout, park-timeout, verify-timeout, dump-gate-wait, probe-interval, probe-timeout, max-sessions, "
+      "hold-clients, source-id, listen, advertise-address, source-address, account, active, backends, dump-gate, "
+      "position-dump, bypass, tls, allow-compression, consumer" },
     { 19, "stop_timeout: 2s",
       ":19: stop_timeout: unknown key; known here are: admin, state-dir, threads, stop-timeout, hold-timeout, "
       "drain-timeout, "
-      "connect-timeout, catchup-timeout, pause-timeout, verify-timeout, probe-interval, probe-timeout, max-sessions, "
+      "connect-timeout, catchup-timeout, pause-timeout, park-timeout, verify-timeout, dump-gate-wait, probe-interval, "
+      "probe-timeout, max-sessions, "
       "hold-clients, sources" },
     { 10, "      - {name: b, address: 10.0.0.2:3306, port: 1}",
       ":10: sources[0].backends[1].port: unknown key; known here are: name, address" },
     { 19, "source-address: 10.0.0.1",
       ":19: source-address: unknown key; known here are: admin, state-dir, threads, stop-timeout, hold-timeout, "
       "drain-timeout, "
-      "connect-timeout, catchup-timeout, pause-timeout, verify-timeout, probe-interval, probe-timeout, max-sessions, "
+      "connect-timeout, catchup-timeout, pause-timeout, park-timeout, verify-timeout, dump-gate-wait, probe-interval, "
+      "probe-timeout, max-sessions, "
       "hold-clients, sources" },
     { 2, "",
       ":1: state-dir: is missing; add it: directory of the durable state: active backend, epoch, pins, history" },
@@ -181,6 +184,31 @@ static const struct refusal refusals[] = {
       ":6: sources[0].account.password-file: the first line of @DIR@/empty is empty; write the secret there" },
     { 6, "    account: {user: \"\", password-file: @DIR@/password}",
       ":6: sources[0].account.user: has 0 bytes; give 1 to 80" },
+    /* TLS of clients. */
+    { 12, "    tls: {mode: on}",
+      ":12: sources[0].tls.mode: 'on' is none of off, passthrough, mirror, require; use one of them" },
+    { 12, "    tls: {mode: mirror, key: @DIR@/password, backend-ca: @DIR@/open}",
+      ":12: sources[0].tls: cert is missing; mode mirror and require need it: cert: FILE" },
+    { 12, "    tls: {mode: require, cert: @DIR@/open, backend-ca: @DIR@/open}",
+      ":12: sources[0].tls: key is missing; mode mirror and require need it: key: FILE" },
+    { 12, "    tls: {mode: mirror, cert: @DIR@/open, key: @DIR@/password}",
+      ":12: sources[0].tls: backend-ca is missing; mode mirror and require need it: backend-ca: FILE" },
+    { 12, "    tls: {mode: mirror, cert: @DIR@/open, key: @DIR@/open, backend-ca: @DIR@/open}",
+      ":12: sources[0].tls.key: @DIR@/open has mode 0640, others than its owner have access; run: chmod 600 "
+      "@DIR@/open" },
+    { 12,
+      "    tls: {mode: mirror, cert: @DIR@/open, key: @DIR@/password, backend-ca: @DIR@/open, backend-cert: "
+      "@DIR@/open}",
+      ":12: sources[0].tls: backend-cert and backend-key go together; add the other one" },
+    { 12, "    tls: {mode: passthrough, cert: @DIR@/open}",
+      ":12: sources[0].tls.cert: means nothing with mode passthrough; remove it, or use mirror or require" },
+    { 12, "    tls: {ca: @DIR@/open}",
+      ":12: sources[0].tls.ca: means nothing with mode off; remove it, or use mirror or require" },
+    { 12, "    tls: {mode: mirror, cert: @DIR@/none}",
+      ":12: sources[0].tls.cert: '@DIR@/none' cannot be read; name a file that exists and is readable" },
+    { 12, "    tls: {verify: always}", ":12: sources[0].tls.verify: 'always' is none of ca, name; use one of them" },
+    { 12, "    allow-compression: 1",
+      ":12: sources[0].allow-compression: '1' is neither true nor false; write one of them" },
     { 6, "    account: {user: sluice, password-file: @DIR@/password, tls: {mode: verify-ca}}",
       ":6: sources[0].account.tls.mode: needs a CA to verify against; add ca: FILE" },
     { 6, "    account: {user: sluice, password-file: @DIR@/password, tls: {mode: verify-ca, ca: @DIR@/none}}",
