@@ -105,24 +105,27 @@ static void test_other_keys_reach_their_fields(void **state)
     struct fix_config *f = *state;
     fix_config_file(f, "ca.pem", "x\n", 0644);
     fix_config_file(f, "token", "s3cret\n", 0600);
-    load_ok(f, "admin: {listen: \"[::1]:3480\", token-file: @DIR@/token}\n"
-               "state-dir: s\nthreads: 7\nstop-timeout: 0\n"
-               "sources:\n"
-               "  - source-id: one\n"
-               "    listen: \"[::]:3400\"\n"
-               "    advertise-address: vip.example.com:3400\n"
-               "    source-address: \"2001:db8::5\"\n"
-               "    account: {user: u, password-file: @DIR@/password, tls: {mode: verify-name, ca: @DIR@/ca.pem}}\n"
-               "    active: a\n"
-               "    backends: [{name: a, address: \"[2001:db8::1]:3306\"}]\n"
-               "    consumer: {type: none}\n"
-               "  - source-id: two\n"
-               "    listen: 127.0.0.1:3401\n"
-               "    advertise-address: [x:1, y:2]\n"
-               "    account: &account {user: u, password-file: @DIR@/password, tls: {mode: insecure}}\n"
-               "    active: a\n"
-               "    backends: [{name: a, address: A.example:3306}]\n"
-               "    consumer: {type: replica, address: d:1, account: *account, channel: dm}\n");
+    load_ok(
+        f, "admin: {listen: \"[::1]:3480\", token-file: @DIR@/token}\n"
+           "state-dir: s\nthreads: 7\nstop-timeout: 0\n"
+           "sources:\n"
+           "  - source-id: one\n"
+           "    listen: \"[::]:3400\"\n"
+           "    advertise-address: vip.example.com:3400\n"
+           "    source-address: \"2001:db8::5\"\n"
+           "    account: {user: u, password-file: @DIR@/password, tls: {mode: verify-name, ca: @DIR@/ca.pem}}\n"
+           "    active: a\n"
+           "    backends: [{name: a, address: \"[2001:db8::1]:3306\"}]\n"
+           "    tls: {mode: require, cert: @DIR@/ca.pem, key: @DIR@/password, backend-ca: @DIR@/ca.pem, verify: name}\n"
+           "    allow-compression: true\n"
+           "    consumer: {type: none}\n"
+           "  - source-id: two\n"
+           "    listen: 127.0.0.1:3401\n"
+           "    advertise-address: [x:1, y:2]\n"
+           "    account: &account {user: u, password-file: @DIR@/password, tls: {mode: insecure}}\n"
+           "    active: a\n"
+           "    backends: [{name: a, address: A.example:3306}]\n"
+           "    consumer: {type: replica, address: d:1, account: *account, channel: dm}\n");
     const struct config *c = f->config;
     char ca[128];
     snprintf(ca, sizeof ca, "%s/ca.pem", f->dir);
@@ -135,6 +138,16 @@ static void test_other_keys_reach_their_fields(void **state)
     assert_string_equal(c->sources[0].source_address, "2001:db8::5");
     assert_int_equal(c->sources[0].account.tls_mode, CONFIG_TLS_VERIFY_NAME);
     assert_string_equal(c->sources[0].account.tls_ca, ca);
+    assert_int_equal(c->sources[0].tls.mode, CONFIG_TLS_MODE_REQUIRE);
+    assert_string_equal(c->sources[0].tls.cert, ca);
+    assert_string_equal(c->sources[0].tls.key, f->password);
+    assert_string_equal(c->sources[0].tls.backend_ca, ca);
+    assert_null(c->sources[0].tls.ca);
+    assert_null(c->sources[0].tls.backend_cert);
+    assert_int_equal(c->sources[0].tls.verify, CONFIG_TLS_VERIFY_BY_NAME);
+    assert_true(c->sources[0].allow_compression);
+    assert_int_equal(c->sources[1].tls.mode, CONFIG_TLS_MODE_OFF);
+    assert_false(c->sources[1].allow_compression);
     assert_int_equal(c->sources[0].consumer.type, CONFIG_CONSUMER_NONE);
     assert_int_equal(c->sources[1].advertise_count, 2);
     assert_int_equal(c->sources[1].advertise[1].port, 2);

@@ -186,7 +186,7 @@ static const struct refusal refusals[] = {
       ":6: sources[0].account.user: has 0 bytes; give 1 to 80" },
     /* TLS of clients. */
     { 12, "    tls: {mode: on}",
-      ":12: sources[0].tls.mode: 'on' is none of off, passthrough, mirror, require; use one of them" },
+      ":12: sources[0].tls.mode: 'on' is not known; use one of: off, passthrough, mirror, require" },
     { 12, "    tls: {mode: mirror, key: @DIR@/password, backend-ca: @DIR@/open}",
       ":12: sources[0].tls: cert is missing; mode mirror and require need it: cert: FILE" },
     { 12, "    tls: {mode: require, cert: @DIR@/open, backend-ca: @DIR@/open}",
@@ -194,7 +194,7 @@ static const struct refusal refusals[] = {
     { 12, "    tls: {mode: mirror, cert: @DIR@/open, key: @DIR@/password}",
       ":12: sources[0].tls: backend-ca is missing; mode mirror and require need it: backend-ca: FILE" },
     { 12, "    tls: {mode: mirror, cert: @DIR@/open, key: @DIR@/open, backend-ca: @DIR@/open}",
-      ":12: sources[0].tls.key: @DIR@/open has mode 0640, others than its owner have access; run: chmod 600 "
+      ":12: sources[0].tls.key: @DIR@/open has mode 0644, others than its owner have access; run: chmod 600 "
       "@DIR@/open" },
     { 12,
       "    tls: {mode: mirror, cert: @DIR@/open, key: @DIR@/password, backend-ca: @DIR@/open, backend-cert: "
@@ -206,9 +206,8 @@ static const struct refusal refusals[] = {
       ":12: sources[0].tls.ca: means nothing with mode off; remove it, or use mirror or require" },
     { 12, "    tls: {mode: mirror, cert: @DIR@/none}",
       ":12: sources[0].tls.cert: '@DIR@/none' cannot be read; name a file that exists and is readable" },
-    { 12, "    tls: {verify: always}", ":12: sources[0].tls.verify: 'always' is none of ca, name; use one of them" },
-    { 12, "    allow-compression: 1",
-      ":12: sources[0].allow-compression: '1' is neither true nor false; write one of them" },
+    { 12, "    tls: {verify: always}", ":12: sources[0].tls.verify: 'always' is not known; use one of: ca, name" },
+    { 12, "    allow-compression: 1", ":12: sources[0].allow-compression: '1' is no boolean; write true or false" },
     { 6, "    account: {user: sluice, password-file: @DIR@/password, tls: {mode: verify-ca}}",
       ":6: sources[0].account.tls.mode: needs a CA to verify against; add ca: FILE" },
     { 6, "    account: {user: sluice, password-file: @DIR@/password, tls: {mode: verify-ca, ca: @DIR@/none}}",
