@@ -30,9 +30,10 @@ struct counter {
     bool is_ms;        /* shown in seconds */
 };
 
-#define ENDED_HELP    "Client connections that Sluice ended, by how."
-#define CUTOVERS_HELP "Switches that ended, by result."
-#define BYTES_HELP    "Bytes relayed, by where they went."
+#define ENDED_HELP      "Client connections that Sluice ended, by how."
+#define CUTOVERS_HELP   "Switches that ended, by result."
+#define TLS_FAILED_HELP "TLS handshakes that failed, by side."
+#define BYTES_HELP      "Bytes relayed, by where they went."
 
 static const struct counter counters[] = {
     { "sessions", "sluice_sessions_total", "counter", "Clients accepted, refused ones included.", NULL, false },
@@ -55,6 +56,14 @@ static const struct counter counters[] = {
       "Connections made for clients that ended without their or Sluice's doing.", NULL, false },
     { "protocol-errors", "sluice_protocol_errors_total", "counter", "Peers that did not speak the MySQL protocol.",
       NULL, false },
+    { "tls-sessions", "sluice_tls_sessions_total", "counter", "Sessions that began TLS with client and backend.", NULL,
+      false },
+    { "tls-resumed", "sluice_tls_resumed_total", "counter",
+      "Of these, those that went on from an earlier TLS session with the backend.", NULL, false },
+    { "tls-client-failed", "sluice_tls_failed_total", "counter", TLS_FAILED_HELP, "side=\"client\"", false },
+    { "tls-backend-failed", "sluice_tls_failed_total", "counter", TLS_FAILED_HELP, "side=\"backend\"", false },
+    { "tls-required", "sluice_tls_required_total", "counter", "Plain clients refused because TLS is required.", NULL,
+      false },
     { "emfile", "sluice_descriptors_exhausted_total", "counter", "Clients without a backend for want of a descriptor.",
       NULL, false },
     { "nomem", "sluice_memory_exhausted_total", "counter", "Clients ended for want of memory.", NULL, false },

@@ -30,7 +30,7 @@ struct daemon {
     const struct config *config;
     uv_loop_t loop;
     struct mailbox mailbox;
-    uv_signal_t sigterm, sigint;
+    uv_signal_t sigterm, sigint, sighup;
     uv_timer_t stop_timer;
     struct admin *admin;
     struct journal *journal;

@@ -10,6 +10,7 @@
 #include "core/mem.h"
 #include "journal/journal.h"
 #include "net/fdlimit.h"
+#include "net/tls_mbedtls.h"
 #include "source/api.h"
 #include "source/daemon.h"
 #include "upstream/pool.h"
@@ -116,6 +117,7 @@ static void all_stopped(void *arg)
     struct daemon *d = arg;
     uv_close((uv_handle_t *)&d->sigterm, on_main_closed);
     uv_close((uv_handle_t *)&d->sigint, on_main_closed);
+    uv_close((uv_handle_t *)&d->sighup, on_main_closed);
     uv_close((uv_handle_t *)&d->stop_timer, on_main_closed);
     admin_close(d->admin, on_admin_closed, d);
 }
@@ -183,6 +185,54 @@ static void loops_join(struct daemon *d)
     }
 }
 
+/* ---- reload ---- */
+
+/* New certificates on their way to a source's loop. */
+struct reload {
+    struct source *source;
+    struct tls_context *context;
+};
+
+static void set_certificates(void *arg)
+{
+    struct reload *r = arg;
+    source_tls_set(r->source, r->context);
+    mem_free(r);
+}
+
+static int reload_source(const struct daemon_source *ds, const struct config_source *config, struct text *out_error)
+{
+    struct tls_context *context = NULL;
+    int rv = source_tls_load(config, &context, out_error);
+    if (rv != 0 || context == NULL) return rv;
+    struct reload *r = mem_calloc(1, sizeof *r);
+    if (r == NULL) {
+        tls_context_unref(context);
+        return SLUICE_ERR_NOMEM;
+    }
+    *r = (struct reload){ .source = ds->source, .context = context };
+    mailbox_post(&ds->loop->mailbox, set_certificates, r);
+    return 0;
+}
+
+/* SIGHUP: certificates are read again here, where a slow disk holds nobody up. What is wrong stays as it was. */
+static void on_reload(uv_signal_t *handle, int number)
+{
+    struct daemon *d = handle->data;
+    (void)number;
+    if (d->is_stopping) return;
+    log_info("SIGHUP: certificates are read again; nothing else of the configuration is");
+    for (size_t i = 0; i < d->source_count; i++) {
+        struct text error = TEXT_INIT;
+        int rv = reload_source(&d->sources[i], &d->config->sources[i], &error);
+        if (rv != 0)
+            log_error("new certificates are not usable; the old ones stay in use",
+                      LOG_STR("source", d->config->sources[i].source_id), LOG_STR("error", error_name(rv)),
+                      LOG_STR("text", text_str(&error)));
+        text_free(&error);
+    }
+}
+
 /* ---- start ---- */
 
 static int main_init(struct daemon *d)
@@ -192,8 +242,9 @@ static int main_init(struct daemon *d)
     if (rv != 0) return rv;
     uv_signal_init(&d->loop, &d->sigterm);
     uv_signal_init(&d->loop, &d->sigint);
+    uv_signal_init(&d->loop, &d->sighup);
     uv_timer_init(&d->loop, &d->stop_timer);
-    d->sigterm.data = d->sigint.data = d->stop_timer.data = d;
+    d->sigterm.data = d->sigint.data = d->sighup.data = d->stop_timer.data = d;
     return 0;
 }
 
@@ -236,6 +287,7 @@ static void unwind(struct daemon *d)
     }
     uv_close((uv_handle_t *)&d->sigterm, on_main_closed);
     uv_close((uv_handle_t *)&d->sigint, on_main_closed);
+    uv_close((uv_handle_t *)&d->sighup, on_main_closed);
     uv_close((uv_handle_t *)&d->stop_timer, on_main_closed);
     mailbox_close(&d->mailbox, NULL, NULL);
     uv_run(&d->loop, UV_RUN_DEFAULT);
@@ -274,6 +326,7 @@ int serve_run(const struct config *config, const struct serve_options *options)
     } else {
         uv_signal_start(&d.sigterm, on_signal, SIGTERM);
         uv_signal_start(&d.sigint, on_signal, SIGINT);
+        uv_signal_start(&d.sighup, on_reload, SIGHUP);
         sources_start(&d);
         uv_run(&d.loop, UV_RUN_DEFAULT);
     }

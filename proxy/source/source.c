@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "core/error.h"
 #include "core/mem.h"
+#include "net/tls_mbedtls.h"
 #include "source/state.h"
 
 uint64_t source_now(const struct source *s)
@@ -93,6 +94,7 @@ static void route_to(struct source *s, const struct backend *b)
     route->address_len = b->target.addr.ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
     route->backend_index = b->index;
     route->epoch = s->record.epoch;
+    route->host = b->config->address.host;
     memcpy(route->server_uuid, b->pin, sizeof route->server_uuid);
     sessions_set_mode(s->sessions, &mode);
 }
@@ -190,6 +192,14 @@ int source_listen(const struct config_source *config, uv_loop_t *loop, struct so
 static int open_sessions(struct source *s, struct text *out_error)
 {
     const struct config_limits *l = &s->config->limits;
+    struct text why = TEXT_INIT;
+    int rv = source_tls_load(s->config, &s->tls, &why);
+    if (rv != 0) {
+        text_puts(out_error, text_str(&why));
+        text_free(&why);
+        return rv;
+    }
+    text_free(&why);
     const struct sessions_config config = { .loop = s->host.loop,
                                             .source_id = s->config->source_id,
                                             .hold_timeout_ms = l->hold_timeout_ms,
@@ -197,11 +207,14 @@ static int open_sessions(struct source *s, struct text *out_error)
                                             .sessions_max = l->sessions_max,
                                             .connect_timeout_ms = l->connect_timeout_ms,
                                             .source_address = s->config->source_address,
+                                            .tls = tls_sessions_mode(s->config),
+                                            .tls_context = s->tls,
+                                            .allow_compression = s->config->allow_compression,
                                             .legs = s->legs,
                                             .callbacks = { on_legs_gone, on_leg_lost },
                                             .streams = streams_hooks(),
                                             .arg = s };
-    int rv = sessions_new(&config, &s->sessions);
+    rv = sessions_new(&config, &s->sessions);
     if (rv == SLUICE_ERR_CONFIG)
         text_printf(out_error, "source %s: source-address: not a numeric address", s->config->source_id);
     return rv;
@@ -535,5 +548,6 @@ void source_del(struct source *s)
     json_decref(s->consumer_seen);
     delivered_free(&s->delivered);
     legs_close(s->legs);
+    tls_context_unref(s->tls);
     mem_free(s);
 }

@@ -13,6 +13,7 @@ struct config_source;
 struct journal;
 struct journal_state;
 struct mailbox;
+struct tls_context;
 struct upstream_pool;
 
 /* What a source lives in. All of it outlives the source. */
@@ -65,6 +66,14 @@ SLUICE_MUSTCHECK int source_listen(const struct config_source *config, uv_loop_t
  */
 SLUICE_MUSTCHECK int source_open(struct source *s, const struct source_host *host, const struct journal_state *state,
                                  struct text *out_error);
+/*
+ * source_tls_load - read the certificates of |config| anew. |*out| is NULL when its TLS is not ended here. Errors as
+ * source_listen(). Call from: any thread; blocks on the disk.
+ */
+SLUICE_MUSTCHECK int source_tls_load(const struct config_source *config, struct tls_context **out,
+                                     struct text *out_error);
+/* source_tls_set - new sessions use |context|, whose reference passes; the others keep theirs. Call from: its loop. */
+void source_tls_set(struct source *s, struct tls_context *context);
 /* source_start - begin to probe, recover and route. Call from: its loop. */
 void source_start(struct source *s);
 /* source_call - do what is ordered, answer by call->done, maybe later. Call from: its loop. */

@@ -132,6 +132,7 @@ struct source {
     struct source_host host;
     struct listener *listener;
     struct sessions *sessions;
+    struct tls_context *tls; /* as the sessions have it; NULL unless TLS is ended here */
     struct legs *legs;
     struct consumer *consumer;
     uv_getaddrinfo_t consumer_resolve;
@@ -251,6 +252,11 @@ void first_start_judge(struct source *s); /* no record: may the configured backe
 
 /* commands.c */
 void commands_close(struct source *s); /* answer what waits for a timer */
+
+/* tls.c */
+bool tls_is_ended_here(const struct config_source *config);
+enum sessions_tls tls_sessions_mode(const struct config_source *config);
+json_t *tls_json(const struct source *s);
 
 /* status.c */
 json_t *status_source(struct source *s);
