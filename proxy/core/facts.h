@@ -16,6 +16,7 @@ struct facts_channel {
     bool auto_position;
     int64_t lag_s; /* Seconds_Behind_Source, -1 when NULL */
     char source_uuid[FACTS_UUID_LEN + 1];
+    char source_user[81]; /* the account it logs in with */
     char source_host[256];
     uint16_t source_port;
     char *filters;    /* "Replicate_Ignore_Table=db.t Replicate_Do_DB=x", "" when none */

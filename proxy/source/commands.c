@@ -244,7 +244,7 @@ static void do_abort(struct source *s, struct source_call *call)
 static void end_check(struct source *s, enum cutover_verdict verdict, const char *text)
 {
     struct source_call *call = s->check_call;
-    json_t *checks = status_checks(&s->check.server_checks, &s->check.gate_checks);
+    json_t *checks = status_checks(&s->check);
     bool is_pass = verdict == CUTOVER_VERDICT_PASS;
     s->check_call = NULL;
     reply(call, 200,

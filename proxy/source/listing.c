@@ -62,7 +62,7 @@ static bool keep_left_over(void *arg, uint32_t slot, const struct legs_record *r
     return true;
 }
 
-static int collect_live(struct source *s, const struct backend *b, struct threads_leg **out, size_t *out_count)
+int listing_collect_legs(struct source *s, const struct backend *b, struct threads_leg **out, size_t *out_count)
 {
     struct leg_list list = { .room = sessions_leg_count(s->sessions), .backend_index = b->index };
     list.legs = mem_calloc(list.room, sizeof *list.legs);
@@ -89,7 +89,7 @@ int listing_keep_legs(struct source *s)
     mem_free(s->run.drained);
     s->run.drained = NULL;
     s->run.drained_count = 0;
-    return collect_live(s, s->run.from, &s->run.drained, &s->run.drained_count);
+    return listing_collect_legs(s, s->run.from, &s->run.drained, &s->run.drained_count);
 }
 
 /* ---- on a probe thread ---- */
@@ -241,7 +241,7 @@ static bool is_still_open(struct source *s, const struct listing *l, size_t i)
     struct threads_leg *now = NULL;
     size_t count = 0;
     bool is_open = false;
-    if (collect_live(s, l->backend, &now, &count) != 0) return true;
+    if (listing_collect_legs(s, l->backend, &now, &count) != 0) return true;
     for (size_t j = 0; j < count && !is_open; j++)
         is_open = now[j].id == l->legs[i].id && strcmp(now[j].host, l->legs[i].host) == 0;
     mem_free(now);
@@ -314,7 +314,7 @@ static void start(struct source *s, struct listing *l, struct backend *old, uint
 void listing_live(struct source *s, struct backend *old, uint32_t op, uint32_t timeout_ms, listing_done_fn done)
 {
     struct listing *l = mem_calloc(1, sizeof *l);
-    if (l == NULL || collect_live(s, old, &l->legs, &l->leg_count) != 0) {
+    if (l == NULL || listing_collect_legs(s, old, &l->legs, &l->leg_count) != 0) {
         mem_free(l);
         done(s, op, SLUICE_ERR_NOMEM, 0, "memory ran out", NULL);
         return;

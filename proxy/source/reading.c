@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/mem.h"
 #include "source/state.h"
+#include "upstream/local_sockets.h"
 
 enum { TEXT_LEN = CUTOVER_TEXT_LEN };
 
@@ -23,6 +24,10 @@ struct question {
     struct upstream_target target;
     struct facts facts;
     struct gtids gtids;
+    bool wants_list; /* who is connected there: at CHECK and GATE, when nobody is held */
+    struct processlist list;
+    struct threads_socket *sockets; /* of this host towards the server, looked at after the list */
+    size_t socket_count;
 };
 
 static void next_new(struct source *s, struct reading *r);
@@ -153,7 +158,9 @@ static void describe_verdict(const struct reading *r, enum cutover_verdict verdi
 {
     const struct check *a = check_worst(&r->server_checks);
     const struct check *b = check_worst(&r->gate_checks);
+    const struct check *c = check_worst(&r->list_checks);
     const struct check *worst = a == NULL || (b != NULL && b->state > a->state) ? b : a;
+    if (c != NULL && (worst == NULL || c->state > worst->state)) worst = c;
     if (verdict == CUTOVER_VERDICT_PASS || worst == NULL) {
         snprintf(out, room, "%zu conditions hold", r->server_checks.count + r->gate_checks.count);
     } else if (verdict == CUTOVER_VERDICT_LAGGING && r->new_replicates && !r->waits_for_old) {
@@ -172,7 +179,8 @@ static enum cutover_verdict worse(enum cutover_verdict a, enum cutover_verdict b
 static void conclude(struct source *s, struct reading *r)
 {
     char text[TEXT_LEN];
-    enum cutover_verdict verdict = worse(check_verdict(&r->server_checks), check_verdict(&r->gate_checks));
+    enum cutover_verdict verdict =
+        worse(check_verdict(&r->server_checks), worse(check_verdict(&r->list_checks), check_verdict(&r->gate_checks)));
     int status = 0;
     if (verdict == CUTOVER_VERDICT_LAGGING) /* what is still errant when its time is over is errant, not late */
         status = r->new_replicates && !r->waits_for_old ? SLUICE_ERR_TIMEOUT : SLUICE_ERR_REFUSED;
@@ -237,6 +245,8 @@ static void question_del(struct question *q)
 {
     facts_free(&q->facts);
     gtids_free(&q->gtids);
+    processlist_free(&q->list);
+    mem_free(q->sockets);
     upstream_target_free(&q->target);
     mem_free(q);
 }
@@ -244,7 +254,12 @@ static void question_del(struct question *q)
 static int run_question(void *arg, struct connector *c, struct upstream_error *error)
 {
     struct question *q = arg;
-    return q->is_facts ? facts_read(c, &q->facts, error) : gtids_read(c, &q->gtids, error);
+    int rv = q->is_facts ? facts_read(c, &q->facts, error) : gtids_read(c, &q->gtids, error);
+    if (rv != 0 || !q->wants_list) return rv;
+    rv = processlist_read(c, &q->list, error);
+    if (rv != 0) return rv;
+    rv = local_sockets_read((const struct sockaddr *)&q->target.addr, &q->sockets, &q->socket_count);
+    return rv == 0 ? 0 : upstream_error_set(error, rv, 0, "the local sockets cannot be read from /proc/net/tcp");
 }
 
 static void unreachable(struct source *s, struct reading *r, const struct backend *b, int status, const char *text)
@@ -305,6 +320,7 @@ static void take_old(struct source *s, struct reading *r, struct question *q)
         r->old_replicates = facts_replicates(&r->old_facts);
         add_server_checks(s, r);
     }
+    bypass_add(s, r->from, &q->list, q->sockets, q->socket_count, &r->list_checks);
     judge(s, r);
 }
 
@@ -319,6 +335,8 @@ static void take_new(struct source *s, struct reading *r, struct question *q)
     r->new_gtids = q->gtids;
     q->facts = (struct facts){ 0 };
     q->gtids = (struct gtids){ 0 };
+    check_list_free(&r->list_checks);
+    if (r->kind != READING_NEW) bypass_add(s, r->to, &q->list, q->sockets, q->socket_count, &r->list_checks);
     if (r->kind == READING_CHECK) {
         const struct backend *active = source_active(s);
         r->new_replicates = active != NULL && facts_replicates_from(&r->new_facts, active->pin);
@@ -363,6 +381,7 @@ static void ask(struct source *s, struct reading *r, struct backend *b)
     }
     q->backend = b;
     q->is_facts = r->kind == READING_CHECK;
+    q->wants_list = r->kind != READING_NEW;
     q->target.addr = b->addresses[b->address_at];
     const struct upstream_job job = { .target = &q->target,
                                       .key = b->config->name,
@@ -472,5 +491,6 @@ void reading_free(struct reading *r)
     gtids_free(&r->old_gtids);
     check_list_free(&r->server_checks);
     check_list_free(&r->gate_checks);
+    check_list_free(&r->list_checks);
     *r = (struct reading){ .generation = generation };
 }

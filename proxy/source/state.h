@@ -24,7 +24,7 @@
 #include "upstream/pool.h"
 #include "upstream/queries.h"
 
-enum { BACKEND_ADDRESSES_MAX = 8, BACKEND_ERROR_LEN = 300, SOURCE_WAITING_LEN = 360 };
+enum { BACKEND_ADDRESSES_MAX = 8, BACKEND_ERROR_LEN = 300, SOURCE_WAITING_LEN = 360, SOURCE_STREAM_USERS_MAX = 8 };
 
 /* One server of the group, as the probes see it. */
 struct backend {
@@ -89,6 +89,7 @@ struct reading {
     struct gtids new_gtids, old_gtids;
     struct check_list server_checks; /* of READING_CHECK */
     struct check_list gate_checks;   /* of the last reading */
+    struct check_list list_checks;   /* of the last reading but READING_NEW: who goes around Sluice */
     reading_done_fn done;
     void *arg;
     uint32_t generation; /* answers of an abandoned reading are dropped */
@@ -141,6 +142,8 @@ struct source {
     size_t backend_count;
     struct record_source record; /* as durable */
     char waiting_for[SOURCE_WAITING_LEN + 1];
+    char stream_users[SOURCE_STREAM_USERS_MAX][THREADS_USER_LEN + 1]; /* accounts that asked for a binlog through us */
+    size_t stream_user_count;
     json_t *consumer_seen;      /* what the consumer said when it was last asked, as the status shows it; NULL: never */
     bool is_asking_consumer;    /* for the status alone */
     struct delivered delivered; /* D */
@@ -221,7 +224,15 @@ struct sessions_stream_hooks streams_hooks(void);
 void streams_settle(struct source *s);  /* begin, when the active backend is confirmed and it has not begun */
 void streams_flipped(struct source *s); /* the flip is durable: where D goes on */
 
+/* bypass.c */
+/* bypass_add - what |rows| of |b|'s processlist show that goes around Sluice, as lines of |list|. */
+void bypass_add(struct source *s, const struct backend *b, const struct processlist *rows,
+                const struct threads_socket *sockets, size_t socket_count, struct check_list *list);
+
 /* listing.c */
+/* listing_collect_legs - the open legs to |b|, as its processlist shows them; mem_free() |*out|. 0 or SLUICE_ERR_NOMEM. */
+SLUICE_MUSTCHECK int listing_collect_legs(struct source *s, const struct backend *b, struct threads_leg **out,
+                                          size_t *out_count);
 typedef void (*listing_done_fn)(struct source *s, uint32_t op, int status, uint32_t found, const char *text,
                                 struct gtid_set *delivered);
 /* listing_live - every open leg must be in the old server's list. */
@@ -264,5 +275,5 @@ json_t *status_source(struct source *s);
 void status_take_consumer(struct source *s, const struct consumer_status *found, const char *error);
 /* status_ask_consumer - ask it for the status, unless clients are held: the question can open connections through us. */
 void status_ask_consumer(struct source *s);
-json_t *status_checks(const struct check_list *a, const struct check_list *b);
+json_t *status_checks(const struct reading *r);
 json_t *status_switch_record(const struct record_switch *r);

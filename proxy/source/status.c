@@ -267,11 +267,12 @@ static void append_checks(json_t *list, const struct check_list *checks)
     }
 }
 
-json_t *status_checks(const struct check_list *a, const struct check_list *b)
+json_t *status_checks(const struct reading *r)
 {
     json_t *list = json_array();
-    append_checks(list, a);
-    append_checks(list, b);
+    append_checks(list, &r->server_checks);
+    append_checks(list, &r->list_checks);
+    append_checks(list, &r->gate_checks);
     return list;
 }
 
@@ -296,9 +297,9 @@ json_t *switch_run_json(struct source *s)
         run->is_open ? cutover_state_name(s->cutover.state) : (run->record.phase == NULL ? "" : run->record.phase),
         "epoch-from", (json_int_t)run->epoch_from, "epoch-to", (json_int_t)run->epoch_to, "started-unix-ms",
         (json_int_t)run->started_unix_ms, "ended-unix-ms", (json_int_t)run->record.ended_unix_ms, "steps", steps,
-        "checks", status_checks(&s->reading.server_checks, &s->reading.gate_checks), "gtid-d",
-        text_or_null(run->delivered_text), "hold-ms", has_held ? (json_int_t)(hold_end - run->hold_began_ms) : 0,
-        "held", (json_int_t)(now->held_total - then->held_total), "longest-wait-ms",
+        "checks", status_checks(&s->reading), "gtid-d", text_or_null(run->delivered_text), "hold-ms",
+        has_held ? (json_int_t)(hold_end - run->hold_began_ms) : 0, "held",
+        (json_int_t)(now->held_total - then->held_total), "longest-wait-ms",
         has_held ? (json_int_t)now->window_wait_ms_longest : 0, "closed-idle",
         (json_int_t)(now->closed_idle_total - then->closed_idle_total), "closed-boundary",
         (json_int_t)(now->closed_boundary_total - then->closed_boundary_total), "killed",

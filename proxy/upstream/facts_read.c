@@ -132,6 +132,7 @@ static int take_channel(const struct rows *r, size_t row, bool is_mariadb, struc
     ch->auto_position = auto_position != NULL && strcmp(auto_position, "1") == 0;
     ch->lag_s = lag == NULL ? -1 : strtoll(lag, NULL, 10);
     COPY(ch->source_uuid, answers_text2(r, row, "Source_UUID", "Master_UUID"));
+    COPY(ch->source_user, answers_text2(r, row, "Source_User", "Master_User"));
     COPY(ch->source_host, answers_text2(r, row, "Source_Host", "Master_Host"));
     ch->source_port = port == NULL ? 0 : (uint16_t)strtoul(port, NULL, 10);
     ch->filters = filters_of(r, row, filters);
