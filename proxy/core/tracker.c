@@ -99,7 +99,8 @@ static int client_payload(struct tracker *t, struct frame *f, const uint8_t *byt
         int rv = client_first_byte(t, f, bytes[0]);
         if (rv != 0) return rv;
     }
-    return f->role == ROLE_COMMAND && t->dump.is_kept ? dump_payload(t, bytes, len) : 0;
+    bool is_kept = f->role == ROLE_COMMAND && t->dump.is_kept && !t->dump.has_last;
+    return is_kept ? dump_payload(t, bytes, len) : 0;
 }
 
 static void frame_keep_lead(struct frame *f, const uint8_t *bytes, size_t len)
@@ -210,15 +211,20 @@ int tracker_feed(struct tracker *t, enum tracker_side from, uint8_t *bytes, size
     bool was_whole = frame_is_whole(&t->frames[from]);
     *out_forward = 0;
     while (t->status == 0 && at < len && !t->is_tls_due) {
+        size_t room = len - at;
         if (from == TRACKER_SERVER && t->phase == TRACKER_STREAM && frame_is_whole(&t->frames[from]) &&
             stream_judge(t, bytes + at, len - at) != STREAM_GO)
             break;
         if (t->phase == TRACKER_OPAQUE || t->phase == TRACKER_CLOSED) {
-            at = len;
+            if (from == TRACKER_CLIENT && t->dump.is_asking)
+                t->status = SLUICE_ERR_PROTOCOL; /* nobody can be asked any more, and it must not pass unasked */
+            else
+                at = len;
             break;
         }
+        if (from == TRACKER_CLIENT && ask_judge(t, bytes + at, room, &room) != ASK_GO) break;
         size_t used = 0;
-        t->status = feed_step(t, from, bytes + at, len - at, &used);
+        t->status = feed_step(t, from, bytes + at, room, &used);
         assert(used > 0);
         at += used;
     }

@@ -80,15 +80,43 @@ enum tracker_tls {
     TRACKER_TLS_STOP,  /* left in; feeding stops behind the request: tracker_tls_is_due() */
 };
 
+/* What somebody has to decide before the server gets it. */
+enum tracker_question {
+    TRACKER_ASKS_NOTHING,
+    TRACKER_ASKS_DUMP, /* tracker_dump_request(); all of the request but its last byte has passed */
+    TRACKER_ASKS_KILL, /* tracker_kill(); nothing of it has passed */
+};
+
+enum tracker_kill_form {
+    TRACKER_KILL_QUERY,      /* COM_QUERY: KILL [CONNECTION|QUERY] number */
+    TRACKER_KILL_COMMAND,    /* COM_PROCESS_KILL */
+    TRACKER_KILL_PREPARED,   /* COM_STMT_PREPARE of any KILL */
+    TRACKER_KILL_UNREADABLE, /* an expression, more statements behind it, or longer than TRACKER_ASK_LEN_MAX */
+};
+
+struct tracker_kill {
+    enum tracker_kill_form form;
+    uint64_t thread_id; /* as the client wrote it; of QUERY and COMMAND */
+    size_t
+        packet_len; /* header included: so many bytes are in front of what was left back. 0: too long to be kept whole */
+    size_t id_at;   /* where in the packet the id stands, and its length in bytes */
+    size_t id_len;
+};
+
 struct tracker_options {
     enum tracker_tls tls;
     bool require_tls; /* with TRACKER_TLS_STOP or _STRIP: a client that logs in without TLS is an error */
     bool
         keep_compression; /* leave CLIENT_COMPRESS and CLIENT_ZSTD_COMPRESSION_ALGORITHM in it; else they are taken out */
+    bool ask_dump;        /* binlog dumps wait for tracker_allow() */
+    bool ask_kill;        /* KILLs do, as far as kill_scan() sees them; so does COM_PROCESS_KILL */
     struct tracker_hooks hooks;
 };
 
 enum {
+    TRACKER_ASK_LEN_MAX =
+        4096, /* payload of a packet that may be left back to see whether it is a KILL, and of which thread */
+    TRACKER_KILL_LEN_MAX = 4 + TRACKER_ASK_LEN_MAX + 20,
     TRACKER_USER_LEN_MAX = 255,
     TRACKER_PEEK_LEN_MAX = 256, /* tracker_feed() leaves at most so many bytes back when it only has to see more */
 };
@@ -110,8 +138,8 @@ void tracker_del(struct tracker *t);
  * |from|         where the bytes come from.
  * |bytes|, |len| the bytes in the order in which they were read, split anywhere. Edited in place: of a greeting, the
  *                capability flags; nothing else, ever.
- * |out_forward|  how many of them, from the front, are now to be forwarded. All, but in one case: on a binlog stream
- *                (from TRACKER_SERVER only) an event is let through only when enough of it is there to tell what it is, and,
+ * |out_forward|  how many of them, from the front, are now to be forwarded. All, but in two cases: with |ask_dump| and
+ *                |ask_kill|, tracker_question(); and on a binlog stream (from TRACKER_SERVER only) an event is let through only when enough of it is there to tell what it is, and,
  *                while the stream is parked, no event that would begin a transaction. What is left back counts as not
  *                fed: the caller keeps it and feeds it again, in front of what it reads next.
  *                tracker_stream_is_blocked() tells the two reasons apart: false, read on (less than
@@ -179,6 +207,33 @@ uint64_t tracker_unknown_commands(const struct tracker *t);
  * |out_wants_sqlstate|   false until the client's handshake response was seen; may be NULL.
  */
 bool tracker_can_inject(const struct tracker *t, uint8_t *out_seq, bool *out_wants_sqlstate);
+
+/*
+ * tracker_question - what the client asks that has to be decided: from TRACKER_CLIENT nothing is let through until it is, by
+ * tracker_allow(), tracker_kill_drop(), or the end of the session. It is asked only when tracker_can_inject() says yes.
+ */
+enum tracker_question tracker_question(const struct tracker *t);
+/*
+ * tracker_client_is_blocked - the last tracker_feed() from TRACKER_CLIENT left bytes back that more bytes of the client do not
+ * help: stop reading from it. It ends by a decision, or by what the server sends: then the caller feeds what it kept again.
+ */
+bool tracker_client_is_blocked(const struct tracker *t);
+/* tracker_dump_request - TRACKER_ASKS_DUMP. |out_request|'s set is valid until the next call that changes |t|. Returns false when
+ * the request cannot be understood, or is larger than 64 MB. */
+bool tracker_dump_request(const struct tracker *t, struct tracker_dump_request *out_request);
+/* tracker_kill - TRACKER_ASKS_KILL. Valid until the decision. */
+const struct tracker_kill *tracker_kill(const struct tracker *t);
+/*
+ * tracker_kill_rewrite - the same KILL, of another thread; forms QUERY and COMMAND only.
+ * |packet|  what was left back: at least packet_len bytes.
+ * Returns the new packet's length, header included. The caller puts it in |packet|'s place before tracker_allow().
+ */
+size_t tracker_kill_rewrite(const struct tracker *t, const uint8_t *packet, uint64_t thread_id,
+                            uint8_t out[TRACKER_KILL_LEN_MAX]);
+/* tracker_allow - what was asked may pass as it is now: the caller feeds it again. */
+void tracker_allow(struct tracker *t);
+/* tracker_kill_drop - it will not be fed again: the caller has answered it, and takes its packet_len bytes away. */
+void tracker_kill_drop(struct tracker *t);
 
 /* tracker_is_stream - the client asked for a binlog dump (it stays true when the dump ends with an error). */
 bool tracker_is_stream(const struct tracker *t);

@@ -266,6 +266,7 @@ static void stream_end(struct tracker *t)
 {
     bool is_parked = t->stream.is_parked;
     t->stream = (struct stream){ .is_parked = is_parked };
+    if (t->ask.question == TRACKER_ASKS_DUMP) t->ask.question = TRACKER_ASKS_NOTHING;
     dump_free(&t->dump);
 }
 
@@ -301,6 +302,7 @@ void tracker_park(struct tracker *t, bool on)
 
 bool tracker_stream_is_parked(const struct tracker *t)
 {
+    if (t->ask.question == TRACKER_ASKS_DUMP) return t->stream.is_parked; /* the server does not know of it yet */
     return t->stream.is_parked && tracker_stream_is_between_transactions(t);
 }
 

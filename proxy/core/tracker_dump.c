@@ -13,7 +13,8 @@ bool dump_begin(struct tracker *t)
         return false;
     }
     t->dump.is_asked = true;
-    t->dump.is_kept = t->options.hooks.on_request != NULL;
+    t->dump.is_kept = t->options.hooks.on_request != NULL || t->options.ask_dump;
+    t->dump.is_asking = t->options.ask_dump;
     return true;
 }
 
@@ -41,6 +42,7 @@ int dump_payload(struct tracker *t, const uint8_t *bytes, size_t len)
 void dump_end(struct tracker *t)
 {
     t->dump.is_kept = false;
+    t->dump.is_asking = false; /* a request that is nothing but its command */
 }
 
 static void file_keep(struct tracker_dump_request *r, const uint8_t *name, size_t len)
@@ -80,14 +82,22 @@ static bool parse_by_gtid(const struct dump *d, struct tracker_dump_request *r)
     return true;
 }
 
+bool dump_parse(const struct dump *d, struct tracker_dump_request *out_request)
+{
+    struct tracker_dump_request request = { 0 };
+    if (d->is_lost || d->len == 0) return false;
+    bool is_parsed =
+        d->bytes[0] == PACKET_COM_BINLOG_DUMP ? parse_by_position(d, &request) : parse_by_gtid(d, &request);
+    if (is_parsed) *out_request = request;
+    return is_parsed;
+}
+
 bool dump_answered(struct tracker *t)
 {
     struct dump *d = &t->dump;
-    struct tracker_dump_request request = { 0 };
+    struct tracker_dump_request request;
     if (t->options.hooks.on_request == NULL) return true;
-    if (d->is_lost || d->is_kept || d->len == 0) return false;
-    bool is_parsed =
-        d->bytes[0] == PACKET_COM_BINLOG_DUMP ? parse_by_position(d, &request) : parse_by_gtid(d, &request);
+    bool is_parsed = !d->is_kept && dump_parse(d, &request);
     if (is_parsed) t->options.hooks.on_request(t->options.hooks.arg, &request);
     dump_free(d);
     d->is_asked = true; /* until the stream ends */

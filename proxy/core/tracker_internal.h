@@ -111,11 +111,28 @@ struct stream {
 
 /* A dump request while it passes, kept until the server has answered it. */
 struct dump {
-    bool is_asked; /* from the request's first byte to the end of its stream */
-    bool is_kept;  /* it passes, and somebody wants to be told of it */
-    bool is_lost;  /* too long */
+    bool is_asked;  /* from the request's first byte to the end of its stream */
+    bool is_kept;   /* it passes, and somebody wants to be told of it */
+    bool is_lost;   /* too long */
+    bool is_asking; /* from its first byte until it is allowed: its last byte is left back */
+    bool has_last;  /* |bytes| has that last byte already */
     uint8_t *bytes;
     size_t len, room;
+};
+
+/* What bytes of the client that were left back wait for, when nobody is asked yet. */
+enum ask_wait {
+    ASK_WAIT_NOTHING,
+    ASK_WAIT_FREE,         /* a KILL: no reply is owed any more */
+    ASK_WAIT_STREAM,       /* a dump: what was asked before it has been answered */
+    ASK_WAIT_STREAM_ENDED, /* a dump: the one before it has ended */
+};
+
+struct ask {
+    enum tracker_question question;
+    enum ask_wait wait;
+    bool is_allowed; /* the next packet may go as it is */
+    struct tracker_kill kill;
 };
 
 struct tracker {
@@ -147,6 +164,7 @@ struct tracker {
 
     struct stream stream;
     struct dump dump;
+    struct ask ask;
 };
 
 /* tracker.c */
@@ -198,6 +216,13 @@ bool gtid_event_parse(const uint8_t *event, size_t len, struct tracker_gtid *out
 /* tracker_dump.c */
 bool dump_begin(struct tracker *t); /* false: another one has not ended, and the session is opaque now */
 SLUICE_MUSTCHECK int dump_payload(struct tracker *t, const uint8_t *bytes, size_t len);
-bool dump_answered(struct tracker *t); /* false: it could not be understood */
-void dump_end(struct tracker *t);      /* the request has passed whole */
+bool dump_answered(struct tracker *t);                                           /* false: it could not be understood */
+void dump_end(struct tracker *t);                                                /* the request has passed whole */
+bool dump_parse(const struct dump *d, struct tracker_dump_request *out_request); /* false: it cannot be understood */
 void dump_free(struct dump *d);
+
+/* tracker_ask.c */
+enum ask_verdict { ASK_GO, ASK_MORE, ASK_BLOCK };
+/* ask_judge - bytes of the client wait: with ASK_GO the first |*out_room| of them may be fed. */
+enum ask_verdict ask_judge(struct tracker *t, const uint8_t *bytes, size_t len, size_t *out_room);
+bool ask_is_dump(uint8_t command);
