@@ -274,6 +274,7 @@ static void on_listed(void *arg, int status, const struct upstream_error *error)
     struct source *s = l->source;
     s->jobs--;
     if (status != 0) snprintf(l->text, sizeof l->text, "%s: %.400s", l->backend->config->name, error->text);
+    if (s->is_closing) status = SLUICE_ERR_CANCELED; /* the sessions may be gone, and nobody waits for the answer */
     if (status == 0 && l->is_live) status = judge_live(s, l);
     if (status == 0 && !l->is_live && l->found == 0) legs_forget_leftovers_of(s->legs, l->backend->pin);
     struct gtid_set *delivered = l->delivered;
