@@ -48,11 +48,16 @@ class Refusals(World):
 def fixture_make(trio, sluice):
     """Makes a World, not yet started."""
 
+    made = []
+
     def make(consumer="replica", **how):
         how = {"probe_interval": "100ms", "drain_timeout": "500ms", "catchup_timeout": "2s", **how}
-        return Refusals(trio, sluice(trio, consumer=trio.c if consumer == "replica" else consumer, **how))
+        made.append(Refusals(trio, sluice(trio, consumer=trio.c if consumer == "replica" else consumer, **how)))
+        return made[-1]
 
-    return make
+    yield make
+    for world in made:
+        world.stop_clients()
 
 
 @pytest.fixture(name="world")
@@ -477,7 +482,7 @@ def test_switch_is_undone_when_a_clients_thread_may_not_be_killed(world):
     """
     world.a.unlogged("GRANT SYSTEM_USER ON *.* TO repl@'%'")
     try:
-        sampler = Sampler([world.a, world.b]).start()
+        sampler = world.keep(Sampler([world.a, world.b]).start())
         world.c.stop_replica()
         world.c.start_replica()
         text = world.switch_fails("1095", "'repl'", "SYSTEM_USER", is_drained=True)

@@ -35,6 +35,7 @@ class World:
         self.servers, self.proxy = servers, proxy
         self.a, self.b, self.c = servers.a, servers.b, servers.all.get("c")
         self.session = None
+        self._kept = []
 
     def start(self):
         """The proxy routes, and the consumer, if it is a replica, reads through it."""
@@ -58,6 +59,16 @@ class World:
     def connect(self):
         """A new client."""
         return self.a.connect("app", port=self.proxy.port)
+
+    def keep(self, client):
+        """A client that stop_clients() stops, should the test not come to it."""
+        self._kept.append(client)
+        return client
+
+    def stop_clients(self):
+        """Stop what was kept, the last first; what has been stopped already stays so."""
+        while self._kept:
+            self._kept.pop().stop()
 
     def write(self, server=None):
         """One transaction; returns its GTID."""
