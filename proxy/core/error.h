@@ -35,7 +35,13 @@
     X(SLUICE_ERR_STOPPING, -24, 1053, "08S01", "Sluice is being stopped")                                              \
     X(SLUICE_ERR_TLS, -25, 1105, "HY000", "a TLS connection could not be made")                                        \
     X(SLUICE_ERR_TLS_REQUIRED, -26, 3159, "HY000",                                                                     \
-      "Connections using insecure transport are prohibited while --require_secure_transport=ON.")
+      "Connections using insecure transport are prohibited while --require_secure_transport=ON.")                      \
+    X(SLUICE_ERR_NO_THREAD, -27, 1094, "HY000", "unknown thread id")                                                   \
+    X(SLUICE_ERR_KILL_UNREADABLE, -28, 1105, "HY000",                                                                  \
+      "sluice: which thread this KILL means cannot be read; send KILL [CONNECTION|QUERY] number, alone")               \
+    X(SLUICE_ERR_KILL_PREPARED, -29, 1295, "HY000",                                                                    \
+      "sluice: a KILL cannot be prepared here, as its thread has to be translated; send it as a query")                \
+    X(SLUICE_ERR_DUMP_GATE, -30, 1105, "HY000", "the dump gate refused a binlog dump")
 
 enum sluice_error {
 #define X(name, value, number, state, text) name = value,

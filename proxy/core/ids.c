@@ -5,7 +5,9 @@
 #include "core/error.h"
 #include "core/mem.h"
 
+/* Aliases: 2^30 of them, from here to the largest id. */
 #define ALIAS_FIRST 0xc0000000U
+#define ALIAS_COUNT 0x40000000U
 
 /* Disjoint, ascending, and not adjacent. */
 struct range {
@@ -23,16 +25,16 @@ struct ids {
     uint32_t lost_up_to;
     struct ranges now;   /* handed out in this generation as the server gave them */
     struct ranges past;  /* in earlier ones */
-    uint32_t next_alias; /* ALIAS_FIRST.. */
-    bool has_wrapped;    /* each alias has been handed out */
+    uint32_t alias_base; /* 0..ALIAS_COUNT - 1: where the aliases of this process begin */
+    uint64_t aliases;    /* how many were handed out; behind the last the first come again */
 };
 
-struct ids *ids_new(bool remaps_all)
+struct ids *ids_new(bool remaps_all, uint32_t seed)
 {
     struct ids *ids = mem_calloc(1, sizeof *ids);
     if (ids == NULL) return NULL;
     ids->remaps_all = remaps_all;
-    ids->next_alias = ALIAS_FIRST;
+    ids->alias_base = seed % ALIAS_COUNT;
     return ids;
 }
 
@@ -127,10 +129,12 @@ static bool is_past(const struct ids *ids, uint32_t id)
 
 static uint32_t alias_next(struct ids *ids)
 {
-    uint32_t id = ids->next_alias;
-    if (id == UINT32_MAX) ids->has_wrapped = true;
-    ids->next_alias = id == UINT32_MAX ? ALIAS_FIRST : id + 1;
-    return id;
+    return ALIAS_FIRST + (uint32_t)((ids->alias_base + ids->aliases++) % ALIAS_COUNT);
+}
+
+static bool is_handed_alias(const struct ids *ids, uint32_t id)
+{
+    return (id - ALIAS_FIRST + ALIAS_COUNT - ids->alias_base) % ALIAS_COUNT < ids->aliases;
 }
 
 int ids_hand_out(struct ids *ids, uint32_t server_id, uint32_t *out_id)
@@ -165,7 +169,7 @@ enum ids_fate ids_judge(const struct ids *ids, uint64_t id)
 {
     if (id > UINT32_MAX) return IDS_FOREIGN;
     uint32_t n = (uint32_t)id;
-    if (ids_is_alias(n)) return n < ids->next_alias || ids->has_wrapped ? IDS_STALE : IDS_FOREIGN;
+    if (ids_is_alias(n)) return is_handed_alias(ids, n) ? IDS_STALE : IDS_FOREIGN;
     if (is_past(ids, n)) return IDS_STALE;
     return ranges_has(&ids->now, n) ? IDS_CURRENT : IDS_FOREIGN;
 }

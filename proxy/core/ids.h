@@ -27,9 +27,10 @@ enum ids_fate {
 /*
  * ids_new - nothing handed out yet.
  * |remaps_all|  choose an id for every session, from a range that no server reaches: for listeners where a KILL can pass unseen.
+ * |seed|        where in that range it begins: drawn anew by each process, so that what one chose means nobody to the next.
  * Returns NULL when memory ran out.
  */
-SLUICE_MUSTCHECK struct ids *ids_new(bool remaps_all);
+SLUICE_MUSTCHECK struct ids *ids_new(bool remaps_all, uint32_t seed);
 void ids_del(struct ids *ids);
 /*
  * ids_hand_out - what a client is told in place of |server_id|: the same, unless it was handed out in an earlier generation.

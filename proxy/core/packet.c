@@ -79,6 +79,7 @@ int packet_parse_greeting(const uint8_t *payload, size_t len, struct packet_gree
     size_t at = version_len + 2;
     if (len - at < 4 + 8 + 1 + 2) return SLUICE_ERR_PROTOCOL;
     g.thread_id = packet_u32(payload + at);
+    g.thread_id_at = at;
     g.capabilities_low_at = at + 13;
     g.capabilities = packet_u16(payload + g.capabilities_low_at);
     size_t rest = len - g.capabilities_low_at - 2;

@@ -139,6 +139,7 @@ SLUICE_MUSTCHECK size_t packet_build_error(uint8_t *buf, size_t room, uint8_t se
 struct packet_greeting {
     char version[PACKET_VERSION_LEN_MAX + 1]; /* cut when longer */
     uint32_t thread_id;
+    size_t thread_id_at;           /* its offset in the payload; 4 bytes */
     uint32_t capabilities;         /* both words; enum packet_capability */
     uint32_t mariadb_capabilities; /* 0 when the server is no MariaDB */
     uint16_t status;

@@ -52,7 +52,7 @@ static int pipe_keep(struct sessions *s, struct pipe *p, const uint8_t *unsent, 
 {
     assert(p->data == NULL && unsent_len + left_back <= SESSIONS_BUFFER_BYTES);
     if (unsent_len + left_back == 0) return 0;
-    p->data = mem_alloc(SESSIONS_BUFFER_BYTES);
+    p->data = mem_alloc(SESSIONS_BUFFER_BYTES + PIPE_SLACK);
     if (p->data == NULL) return SLUICE_ERR_NOMEM;
     memcpy(p->data, unsent, unsent_len + left_back);
     p->start = 0;
@@ -149,9 +149,10 @@ static size_t room_for(struct pump *p, uint8_t **out_at)
 static bool may_read(const struct pump *p)
 {
     const struct pipe *pipe = p->pipe;
-    if (pipe->is_eof || pipe_unsent(pipe) > 0 || pipe->end - pipe->start == SESSIONS_BUFFER_BYTES) return false;
+    if (pipe->is_eof || pipe_unsent(pipe) > 0 || pipe->end - pipe->start >= SESSIONS_BUFFER_BYTES) return false;
     if (tracker_tls_is_due(p->session->leg->tracker)) return false; /* what comes next is read by TLS */
-    if (p->from == TRACKER_CLIENT) return !p->session->leg->is_write_broken;
+    if (p->from == TRACKER_CLIENT)
+        return !p->session->leg->is_write_broken && !tracker_client_is_blocked(p->session->leg->tracker);
     return !tracker_stream_is_blocked(p->session->leg->tracker);
 }
 
@@ -182,13 +183,22 @@ static enum pump_result pump_round(struct pump *p, bool *out_more)
     return result;
 }
 
-/* What was left back in front of a parked transaction may go on now; no read need ever follow it. */
+/* The client has bytes that were left back and may go on. */
+static bool client_may_go_on(const struct session *session)
+{
+    const struct pipe *pipe = &session->to_server;
+    const struct tracker *t = session->leg->tracker;
+    return pipe->end > pipe->fed && !tracker_client_is_blocked(t) && !tracker_tls_is_due(t);
+}
+
+/* What was left back, in front of a parked transaction or for a decision, may go on now; no read need ever follow it. */
 static enum pump_result feed_again(struct pump *p)
 {
     const struct pipe *pipe = p->pipe;
-    if (p->from != TRACKER_SERVER || pipe->end == pipe->fed || pipe_unsent(pipe) > 0) return PUMP_OK;
-    if (tracker_stream_is_blocked(p->session->leg->tracker)) return PUMP_OK;
-    return feed_kept(p);
+    if (pipe->end == pipe->fed || pipe_unsent(pipe) > 0) return PUMP_OK;
+    bool may_go_on =
+        p->from == TRACKER_CLIENT ? client_may_go_on(p->session) : !tracker_stream_is_blocked(p->session->leg->tracker);
+    return may_go_on ? feed_kept(p) : PUMP_OK;
 }
 
 static enum pump_result pump(struct pump *p)
@@ -200,6 +210,25 @@ static enum pump_result pump(struct pump *p)
         result = pump_round(p, &more);
     }
     return result;
+}
+
+int relay_say(struct session *session, const uint8_t *packet, size_t len)
+{
+    struct pipe *pipe = &session->to_client;
+    if (pipe->data != NULL) { /* behind it; what the tracker left back is not going to follow */
+        memmove(pipe->data, pipe->data + pipe->start, pipe_unsent(pipe));
+        pipe->fed -= pipe->start;
+        pipe->start = 0;
+        if (SESSIONS_BUFFER_BYTES - pipe->fed < len) return SLUICE_ERR_NOMEM;
+        memcpy(pipe->data + pipe->fed, packet, len);
+        pipe->fed = pipe->end = pipe->fed + len;
+        return 0;
+    }
+    ssize_t n = stream_write(&session->client, packet, len);
+    if (n < 0 && n != -EAGAIN) return SLUICE_ERR_CLIENT_GONE;
+    size_t written = n < 0 ? 0 : (size_t)n;
+    session->owner->counters.bytes_to_client_total += written;
+    return pipe_keep(session->owner, pipe, packet + written, len - written, 0);
 }
 
 static struct pump pump_to_server(struct session *session)
@@ -312,6 +341,10 @@ static bool relay_ends(struct session *session)
         session_leg_lost(session, 0);
         return false;
     }
+    if (session->is_hangup_seen && tracker_question(leg->tracker) == TRACKER_ASKS_DUMP) {
+        session_end(session, "the client hung up while its dump request waited");
+        return false;
+    }
     if (!session->to_server.is_eof || pipe_unsent(&session->to_server) > 0) return true;
     if (session_is_idle(session) || tracker_phase(leg->tracker) == TRACKER_STREAM) {
         /* Nothing is owed. A server that writes a binlog would notice only at its next event. */
@@ -337,6 +370,15 @@ static void relay_watch(struct session *session)
     stream_watch(&leg->stream, server);
 }
 
+/* From the client to the server. Returns false when the session no longer relays. */
+static bool relay_client(struct session *session)
+{
+    if (session->leg->is_write_broken) return true;
+    struct pump p = pump_to_server(session);
+    on_client_result(session, pump(&p));
+    return session->state == SESSION_RELAYING;
+}
+
 void relay_run(struct session *session, bool to_client, bool to_server)
 {
     struct sessions *s = session->owner;
@@ -347,10 +389,9 @@ void relay_run(struct session *session, bool to_client, bool to_server)
         on_server_result(session, result, p.sys_errno);
         if (session->state != SESSION_RELAYING) return;
     }
-    if (to_server && !session->leg->is_write_broken) {
-        struct pump p = pump_to_server(session);
-        on_client_result(session, pump(&p));
-        if (session->state != SESSION_RELAYING) return;
+    if ((to_server || client_may_go_on(session)) && !relay_client(session)) return;
+    while (ask_run(session)) {
+        if (session->state != SESSION_RELAYING || !relay_client(session)) return;
     }
     streams_look(session->leg);
     if (!relay_ends(session)) return;
@@ -407,11 +448,24 @@ static ssize_t greeting_len(const struct pipe *p)
     return p->end >= len ? (ssize_t)len : 0;
 }
 
+/* As feed_kept(), and the client is told an id of ours where it must be. */
+static enum pump_result feed_greeting(struct pump *p)
+{
+    size_t forward = 0;
+    struct pipe *pipe = p->pipe;
+    assert(pipe->start == 0 && pipe->fed == 0);
+    int rv = tracker_feed(p->session->leg->tracker, p->from, pipe->data, pipe->end, &forward);
+    if (rv == 0) rv = ask_hand_out_id(p->session, pipe->data);
+    if (rv != 0) return feed_result(rv);
+    pipe->fed = forward;
+    return flush(p);
+}
+
 static void greeting_is_whole(struct session *session)
 {
     struct sessions *s = session->owner;
     struct pump p = pump_to_client(session);
-    enum pump_result result = feed_kept(&p);
+    enum pump_result result = feed_greeting(&p);
     if (result == PUMP_PROTOCOL) {
         log_warn("what the server sent is no MySQL greeting", LOG_STR("source", s->source_id),
                  LOG_U64("backend", session->leg->backend_index));
@@ -436,7 +490,7 @@ static void collect_greeting(struct session *session)
     struct pump p = pump_to_client(session);
     uint8_t *at;
     if (pipe->data == NULL) {
-        pipe->data = mem_alloc(SESSIONS_BUFFER_BYTES);
+        pipe->data = mem_alloc(SESSIONS_BUFFER_BYTES + PIPE_SLACK);
         if (pipe->data == NULL) {
             s->counters.nomem_total++;
             session_refuse(session, SLUICE_ERR_NOMEM, error_text(SLUICE_ERR_NOMEM));

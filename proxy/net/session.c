@@ -275,8 +275,9 @@ void session_unroute(struct session *session)
 bool session_is_idle(const struct session *session)
 {
     const struct tracker *t = session->leg->tracker;
-    if (session->to_client.fed > session->to_client.start || session->to_server.end > session->to_server.start)
-        return false;
+    if (session->to_client.fed > session->to_client.start) return false;
+    if (tracker_question(t) == TRACKER_ASKS_DUMP) return true; /* the server has nothing that it could act on */
+    if (session->to_server.end > session->to_server.start) return false;
     return tracker_is_at_boundary(t) || tracker_stream_is_between_transactions(t);
 }
 

@@ -26,9 +26,11 @@ enum session_state {
     SESSION_ENDED,      /* libuv still has its handles */
 };
 
+enum { PIPE_SLACK = 32 }; /* a KILL may become that much longer where it stands */
+
 /* Bytes of one direction that were read and wait. Memory is there only while some do. */
 struct pipe {
-    uint8_t *data; /* SESSIONS_BUFFER_BYTES; NULL while empty */
+    uint8_t *data; /* SESSIONS_BUFFER_BYTES and PIPE_SLACK; NULL while empty */
     size_t start;  /* [start, fed) goes to the peer */
     size_t fed;    /* [fed, end) was left back by the tracker, or is part of a greeting */
     size_t end;
@@ -53,6 +55,9 @@ struct leg {
     struct tracker_gtid gtid; /* of the transaction in progress on a binlog stream */
     bool is_in_gtid;          /* |gtid| was sent in part */
     bool is_opaque_told;
+    uint32_t handed_id;   /* the connection id that the client was told; 0 before */
+    uint32_t reader_id;   /* server_id of its dump request */
+    bool is_dump_told;    /* the driver knows of the dump that waits */
     uint64_t parked_ms;   /* uv_now() when it was first seen parked, 0: it is not */
     bool is_hangup_seen;  /* its FIN was noticed while it was not read */
     bool is_write_broken; /* it takes no more bytes; what it said last is still read */
@@ -77,8 +82,11 @@ struct session {
     uint16_t peer_port;
 };
 
+struct ids; /* core/ids.h */
+
 struct sessions {
     struct sessions_config config;
+    struct ids *ids; /* what clients were told */
     char *source_id;
     struct sockaddr_storage source_address;
     socklen_t source_address_len; /* 0: none */
@@ -181,6 +189,20 @@ void relay_run(struct session *session, bool to_client, bool to_server);
 void relay_last_words(struct session *session);
 /* pipe_free - forget what waits. */
 void pipe_free(struct sessions *s, struct pipe *p);
+
+/*
+ * relay_say - a packet of ours to the client, behind what waits for it. 0, or SLUICE_ERR_NOMEM, SLUICE_ERR_CLIENT_GONE. Any leg
+ * may be gone.
+ */
+SLUICE_MUSTCHECK int relay_say(struct session *session, const uint8_t *packet, size_t len);
+
+/* ask.c */
+
+/* ask_hand_out_id - choose what the client is told and write it into |greeting|, whole with its header. 0, SLUICE_ERR_NOMEM,
+ * SLUICE_ERR_PROTOCOL. */
+SLUICE_MUSTCHECK int ask_hand_out_id(struct session *session, uint8_t *greeting);
+/* ask_run - see what the client asks. True: something was decided, its bytes may go on, or the session has ended. */
+bool ask_run(struct session *session);
 
 /* sessions.c */
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include "base/log.h"
 #include "core/error.h"
+#include "core/ids.h"
 #include "core/mem.h"
 #include "net/refusal.h"
 #include "net/session.h"
@@ -96,6 +97,35 @@ static int parse_source_address(struct sessions *s, const char *text)
     return 0;
 }
 
+struct remembering {
+    struct ids *ids;
+    int status;
+};
+
+static bool remember_leftover(void *arg, uint32_t slot, const struct legs_record *record)
+{
+    struct remembering *r = arg;
+    (void)slot;
+    if (record->thread_id != 0) r->status = ids_remember(r->ids, (uint32_t)record->thread_id);
+    return r->status == 0;
+}
+
+/* What a dead process had handed out last is stale. */
+static int open_ids(struct sessions *s)
+{
+    uint32_t seed = 0;
+    if (uv_random(NULL, NULL, &seed, sizeof seed, 0, NULL) != 0) seed = (uint32_t)uv_hrtime();
+    struct remembering r = { .ids = ids_new(s->config.tls == SESSIONS_TLS_PASSTHROUGH || s->config.allow_compression,
+                                            seed) };
+    if (r.ids == NULL) return SLUICE_ERR_NOMEM;
+    if (s->config.legs != NULL) legs_each_leftover(s->config.legs, remember_leftover, &r);
+    if (r.status == 0)
+        s->ids = r.ids;
+    else
+        ids_del(r.ids);
+    return r.status;
+}
+
 int sessions_new(const struct sessions_config *config, struct sessions **out)
 {
     assert(config->sessions_max >= 1 && config->connect_timeout_ms >= 1);
@@ -109,13 +139,15 @@ int sessions_new(const struct sessions_config *config, struct sessions **out)
     assert(config->tls_context != NULL || config->tls == SESSIONS_TLS_OFF || config->tls == SESSIONS_TLS_PASSTHROUGH);
     rv = parse_source_address(s, config->source_address);
     if (rv != 0) goto err_after_id;
+    rv = open_ids(s);
+    if (rv != 0) goto err_after_id;
     const struct hold_config hold = { .loop = config->loop,
                                       .timeout_ms = config->hold_timeout_ms,
                                       .clients_max = config->hold_clients_max,
                                       .on_expiry = on_hold_expiry,
                                       .arg = s };
     rv = hold_new(&hold, &s->hold);
-    if (rv != 0) goto err_after_id;
+    if (rv != 0) goto err_after_ids;
     s->config.source_address = NULL; /* the caller's, and not needed any more */
     uv_idle_init(config->loop, &s->work);
     s->work.data = s;
@@ -127,6 +159,8 @@ int sessions_new(const struct sessions_config *config, struct sessions **out)
     *out = s;
     return 0;
 
+err_after_ids:
+    ids_del(s->ids);
 err_after_id:
     mem_free(s->source_id);
 err_after_alloc:
@@ -200,6 +234,7 @@ static void enter_route(struct sessions *s, const struct sessions_route *route)
 #ifndef SLUICE_FAULTS
     assert(is_kept);
 #endif
+    if (route->epoch != s->route.epoch) ids_begin_generation(s->ids);
     s->mode = SESSIONS_ROUTE;
     s->route = *route;
     s->is_draining = false;
@@ -245,6 +280,7 @@ void sessions_suspend(struct sessions *s, enum sessions_loss_cause cause, int sy
                       const struct sessions_route *route)
 {
     s->counters.legs_lost_total++;
+    ids_begin_generation(s->ids); /* the server may be another life of itself when it is routed to again */
     if (!s->is_loss_due) {
         s->loss = (struct sessions_loss){
             .cause = cause, .sys_errno = sys_errno, .backend_index = route->backend_index, .epoch = route->epoch
@@ -327,6 +363,7 @@ void sessions_let_go(struct sessions *s)
     void (*on_closed)(void *arg) = s->on_closed;
     void *arg = s->closed_arg;
     tls_context_unref(s->config.tls_context);
+    ids_del(s->ids);
     mem_free(s->source_id);
     mem_free(s);
     if (on_closed != NULL) on_closed(arg);

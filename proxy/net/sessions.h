@@ -90,6 +90,18 @@ struct sessions_callbacks {
     void (*on_leg_lost)(void *arg, const struct sessions_loss *loss);
 };
 
+/* What becomes of a binlog dump. */
+enum sessions_dump {
+    SESSIONS_DUMP_PASS,
+    SESSIONS_DUMP_WAIT,   /* sessions_dump_decide() follows, unless the session ends first; it is idle for a drain */
+    SESSIONS_DUMP_REFUSE, /* |out_refusal| is filled */
+};
+
+struct sessions_refusal {
+    int code; /* SLUICE_ERR_*: gives the MySQL errno */
+    char message[SESSIONS_MESSAGE_LEN + 1];
+};
+
 /*
  * What binlog streams carry, as it passes (design, D). Called while bytes are being relayed, before they are written: must not call
  * any sessions_* function. |stream| names the session (sessions_leg.session_id). Each may be NULL.
@@ -103,6 +115,12 @@ struct sessions_stream_hooks {
     void (*on_whole)(void *arg, uint64_t stream, const struct tracker_gtid *gtid);
     /* The stream ended inside a transaction: it was sent in part. */
     void (*on_cut)(void *arg, uint64_t stream, const struct tracker_gtid *gtid);
+    /*
+     * A client asks for a dump; all of its request but the last byte is on its way to |backend_index|. |request| is NULL when it
+     * cannot be understood, and valid during the call only. May call the functions that only look. NULL: every dump passes unasked.
+     */
+    enum sessions_dump (*on_dump)(void *arg, uint64_t stream, uint32_t backend_index,
+                                  const struct tracker_dump_request *request, struct sessions_refusal *out_refusal);
     /* The session cannot be followed any more (passed-through TLS, compression, an unknown command): what it carries is not known. */
     void (*on_opaque)(void *arg, uint64_t stream, const char *why);
 };
@@ -149,6 +167,9 @@ struct sessions_counters {
     uint64_t tls_required_total; /* plain clients that were refused */
     uint64_t emfile_total;       /* no descriptor for a leg */
     uint64_t nomem_total;
+    uint64_t kills_translated_total; /* KILLs of a live session's id */
+    uint64_t kills_refused_total;    /* of ids that mean nobody any more, or that could not be read */
+    uint64_t dumps_refused_total;
     uint64_t streams_cut_total;          /* binlog streams that ended inside a transaction */
     uint64_t parks_expired_total;        /* parked streams closed at their boundary after SESSIONS_PARK_MS_MAX */
     uint64_t invariant_violations_total; /* promise 1; stays 0 */
@@ -170,6 +191,8 @@ enum { SESSIONS_BUFFER_BYTES = 65536, SESSIONS_PARK_MS_MAX = 20000 };
 struct sessions_leg {
     uint64_t session_id; /* counts up from 1 per source */
     uint64_t thread_id;  /* on the server; 0 while no greeting has come */
+    uint32_t handed_id;  /* what the client was told in its place */
+    uint32_t reader_id;  /* server_id of the client's dump request; 0: none, or it gave none */
     char host[STREAM_HOST_LEN +
               1]; /* our own end; the processlist's HOST is "host:port" (a name instead where the server resolves) */
     uint16_t port;
@@ -241,6 +264,14 @@ uint32_t sessions_drain_kill(struct sessions *s);
 void sessions_park(struct sessions *s, bool on);
 /* sessions_unparked_count - streams that are still inside a transaction, or whose login has not got as far as to tell. */
 uint32_t sessions_unparked_count(const struct sessions *s);
+
+/*
+ * sessions_dump_decide - how a dump that waits goes on: |code| 0, it passes; else SLUICE_ERR_*, and the client reads |message|, and
+ * both sides are closed. Nothing happens when the session has ended.
+ */
+void sessions_dump_decide(struct sessions *s, uint64_t session_id, int code, const char *message);
+/* sessions_dump_is_waiting - is it still to be decided? */
+bool sessions_dump_is_waiting(const struct sessions *s, uint64_t session_id);
 
 uint32_t sessions_leg_count(const struct sessions *s);    /* connecting ones included */
 uint32_t sessions_stream_count(const struct sessions *s); /* legs that carry a binlog stream */

@@ -44,6 +44,8 @@ static void describe(const struct leg *leg, struct sessions_leg *out)
     const struct session *session = leg->session;
     *out = (struct sessions_leg){ .session_id = session->id,
                                   .thread_id = tracker_thread_id(leg->tracker),
+                                  .handed_id = leg->handed_id,
+                                  .reader_id = tracker_is_stream(leg->tracker) ? leg->reader_id : 0,
                                   .port = leg->port,
                                   .backend_index = leg->backend_index,
                                   .epoch = leg->epoch,

@@ -40,6 +40,8 @@ struct tracker_options streams_tracker_options(struct leg *leg)
         .tls = tls[c->tls],
         .require_tls = c->tls == SESSIONS_TLS_REQUIRE,
         .keep_compression = c->allow_compression,
+        .ask_dump = c->streams.on_dump != NULL,
+        .ask_kill = true,
         .hooks = { .arg = leg, .on_request = on_request, .on_gtid = on_gtid, .on_whole = on_whole }
     };
 }

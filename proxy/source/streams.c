@@ -60,7 +60,11 @@ static void on_opaque(void *arg, uint64_t stream, const char *why)
 
 struct sessions_stream_hooks streams_hooks(void)
 {
-    return (struct sessions_stream_hooks){ on_request, on_gtid, on_whole, on_cut, on_opaque };
+    return (struct sessions_stream_hooks){ .on_request = on_request,
+                                           .on_gtid = on_gtid,
+                                           .on_whole = on_whole,
+                                           .on_cut = on_cut,
+                                           .on_opaque = on_opaque };
 }
 
 /* ---- where it begins ---- */

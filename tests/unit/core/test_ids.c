@@ -22,7 +22,7 @@ static uint32_t hand_out(struct ids *ids, uint32_t server_id)
 static void test_ids_pass_as_they_are_in_the_first_epoch(void **state)
 {
     (void)state;
-    struct ids *ids = ids_new(false);
+    struct ids *ids = ids_new(false, 7);
     assert_int_equal(hand_out(ids, 8), 8);
     assert_int_equal(hand_out(ids, 12), 12);
     assert_int_equal(ids_judge(ids, 8), IDS_CURRENT);
@@ -35,7 +35,7 @@ static void test_ids_pass_as_they_are_in_the_first_epoch(void **state)
 static void test_an_id_of_an_earlier_epoch_is_stale_and_not_given_again(void **state)
 {
     (void)state;
-    struct ids *ids = ids_new(false);
+    struct ids *ids = ids_new(false, 7);
     for (uint32_t id = 8; id < 20; id++)
         assert_int_equal(hand_out(ids, id), id);
     ids_begin_generation(ids);
@@ -53,10 +53,24 @@ static void test_an_id_of_an_earlier_epoch_is_stale_and_not_given_again(void **s
 static void test_all_ids_are_remapped_where_a_kill_can_pass_unseen(void **state)
 {
     (void)state;
-    struct ids *ids = ids_new(true);
+    struct ids *ids = ids_new(true, 7);
     for (uint32_t i = 1; i < 100; i++)
         assert_true(ids_is_alias(hand_out(ids, i)));
     assert_int_equal(ids_judge(ids, 5), IDS_FOREIGN);
+    ids_del(ids);
+}
+
+/* The range of chosen ids ends and begins again; what another process chose is not taken for ours. */
+static void test_chosen_ids_begin_anywhere_and_go_round(void **state)
+{
+    (void)state;
+    struct ids *ids = ids_new(true, 0x3fffffff);
+    assert_int_equal(ids_judge(ids, 0xffffffff), IDS_FOREIGN);
+    assert_int_equal(hand_out(ids, 1), 0xffffffff);
+    assert_int_equal(hand_out(ids, 2), 0xc0000000);
+    assert_int_equal(ids_judge(ids, 0xffffffff), IDS_STALE);
+    assert_int_equal(ids_judge(ids, 0xc0000000), IDS_STALE);
+    assert_int_equal(ids_judge(ids, 0xc0000001), IDS_FOREIGN);
     ids_del(ids);
 }
 
@@ -64,7 +78,7 @@ static void test_all_ids_are_remapped_where_a_kill_can_pass_unseen(void **state)
 static void test_an_id_given_twice_begins_a_generation(void **state)
 {
     (void)state;
-    struct ids *ids = ids_new(false);
+    struct ids *ids = ids_new(false, 7);
     assert_int_equal(hand_out(ids, 8), 8);
     assert_int_equal(hand_out(ids, 9), 9);
     assert_true(ids_is_alias(hand_out(ids, 8)));
@@ -77,7 +91,7 @@ static void test_an_id_given_twice_begins_a_generation(void **state)
 static void test_ids_of_an_earlier_process_are_stale(void **state)
 {
     (void)state;
-    struct ids *ids = ids_new(false);
+    struct ids *ids = ids_new(false, 7);
     assert_int_equal(ids_remember(ids, 77), 0);
     assert_int_equal(ids_judge(ids, 77), IDS_STALE);
     assert_true(ids_is_alias(hand_out(ids, 77)));
@@ -91,7 +105,7 @@ static void test_random_ids_against_a_plain_list(void **state)
     enum { SPAN = 4000 };
     static char was[SPAN]; /* 0 never, 1 earlier, 2 now */
     unsigned seed = 20260109;
-    struct ids *ids = ids_new(false);
+    struct ids *ids = ids_new(false, 7);
     for (int i = 0; i < 20000; i++) {
         seed = seed * 1103515245U + 12345U;
         uint32_t id = 1 + (seed >> 8) % (SPAN - 1);
@@ -113,7 +127,7 @@ static void test_random_ids_against_a_plain_list(void **state)
 static void test_with_too_many_ranges_nothing_stale_is_taken_for_foreign(void **state)
 {
     (void)state;
-    struct ids *ids = ids_new(false);
+    struct ids *ids = ids_new(false, 7);
     enum { COUNT = 3 * IDS_RANGES_MAX };
     for (uint32_t i = 0; i < COUNT; i++) {
         uint32_t id;
@@ -132,8 +146,8 @@ static void test_without_memory_nothing_is_handed_out_and_forgotten(void **state
     (void)state;
     uint32_t id = 0;
     mem_fail_at(1);
-    assert_null(ids_new(false));
-    struct ids *ids = ids_new(false);
+    assert_null(ids_new(false, 7));
+    struct ids *ids = ids_new(false, 7);
     mem_fail_at(1);
     assert_int_equal(ids_hand_out(ids, 8, &id), SLUICE_ERR_NOMEM);
     assert_int_equal(hand_out(ids, 8), 8);
@@ -150,6 +164,7 @@ int main(void)
         cmocka_unit_test(test_ids_pass_as_they_are_in_the_first_epoch),
         cmocka_unit_test(test_an_id_of_an_earlier_epoch_is_stale_and_not_given_again),
         cmocka_unit_test(test_all_ids_are_remapped_where_a_kill_can_pass_unseen),
+        cmocka_unit_test(test_chosen_ids_begin_anywhere_and_go_round),
         cmocka_unit_test(test_an_id_given_twice_begins_a_generation),
         cmocka_unit_test(test_ids_of_an_earlier_process_are_stale),
         cmocka_unit_test(test_random_ids_against_a_plain_list),
