@@ -127,16 +127,31 @@ static int check_consumer_replica(struct load *l, const struct config_source *so
     return check_account(l, &c->account);
 }
 
+static int check_consumer_dm(struct load *l, const struct config_source *source, const char *key, int line)
+{
+    const struct config_consumer *c = &source->consumer;
+    if (c->master_count == 0)
+        return load_fail(l, line, key, "master-addr is missing; name DM's masters: master-addr: [HOST:8261]");
+    for (size_t i = 0; i < c->master_count; i++)
+        if (is_reaching(&c->masters[i], &source->listen))
+            return load_fail_at(l, &c->masters[i], "is the source's own listener; give the address of a DM master");
+    return 0;
+}
+
 static int check_consumer(struct load *l, const struct config *config, const struct config_source *source)
 {
     const struct config_consumer *c = &source->consumer;
     char key[64];
     static const char only_replica[] = "only for type replica; remove it";
+    static const char only_dm[] = "only for type dm; remove it";
     snprintf(key, sizeof key, "sources[%zu].consumer", (size_t)(source - config->sources));
+    if (c->type != CONFIG_CONSUMER_DM && c->master_count > 0) return load_fail_at(l, &c->masters[0], only_dm);
+    if (c->type != CONFIG_CONSUMER_DM && c->ssl_ca != NULL) return load_fail_at(l, &c->ssl_ca, only_dm);
     if (c->type == CONFIG_CONSUMER_REPLICA) return check_consumer_replica(l, source, key, load_line_of_map(l, key));
     if (is_given(l, &c->address)) return load_fail_at(l, &c->address, only_replica);
     if (is_given(l, &c->account.user)) return load_fail_at(l, &c->account.user, only_replica);
     if (is_given(l, &c->channel)) return load_fail_at(l, &c->channel, only_replica);
+    if (c->type == CONFIG_CONSUMER_DM) return check_consumer_dm(l, source, key, load_line_of_map(l, key));
     return 0;
 }
 

@@ -37,13 +37,16 @@ struct config_backend {
     struct config_address address;
 };
 
-enum config_consumer_type { CONFIG_CONSUMER_NONE, CONFIG_CONSUMER_MANUAL, CONFIG_CONSUMER_REPLICA };
+enum config_consumer_type { CONFIG_CONSUMER_NONE, CONFIG_CONSUMER_MANUAL, CONFIG_CONSUMER_REPLICA, CONFIG_CONSUMER_DM };
 
 struct config_consumer {
     enum config_consumer_type type;
-    struct config_address address; /* replica: the downstream server */
-    struct config_account account; /* replica: on the downstream server */
-    char *channel;                 /* replica: "" is the default channel */
+    struct config_address address;  /* replica: the downstream server */
+    struct config_account account;  /* replica: on the downstream server */
+    char *channel;                  /* replica: "" is the default channel */
+    struct config_address *masters; /* dm: master-addr, any of them; NULL with other types */
+    size_t master_count;
+    char *ssl_ca, *ssl_cert, *ssl_key; /* dm: paths; all NULL: no TLS */
 };
 
 /* Their rules (ranges, what contains what): the table in schema.c. All of them can stand at the top of the file and in

@@ -26,10 +26,10 @@ static const struct schema_choice client_tls_verifies[] = {
 };
 
 static const struct schema_choice consumer_types[] = {
+    { "dm", CONFIG_CONSUMER_DM },
     { "replica", CONFIG_CONSUMER_REPLICA },
     { "manual", CONFIG_CONSUMER_MANUAL },
     { "none", CONFIG_CONSUMER_NONE },
-    { "dm", SCHEMA_CHOICE_NOT_YET },
     { NULL, 0 },
 };
 
@@ -167,13 +167,25 @@ const struct schema_row schema_rows[] = {
     { IN(SCHEMA_SOURCE), .key = "consumer", .type = SCHEMA_MAP, .required = true, AT(config_source, consumer),
       .section = SCHEMA_CONSUMER, .help = "who reads the binlog and is paused during a switch" },
     { IN(SCHEMA_CONSUMER), .key = "type", .type = SCHEMA_CHOICE, .required = true, .choices = consumer_types, AT(config_consumer, type),
-      .help = "replica: a MySQL replica that Sluice stops and starts; manual: you pause it and give --gtid-s; none: nobody" },
+      .help = "dm: TiDB DM, by its masters; replica: a MySQL replica that Sluice stops and starts; manual: you pause it and give --gtid-s; "
+              "none: nobody" },
     { IN(SCHEMA_CONSUMER), .key = "address", .type = SCHEMA_ADDRESS, AT(config_consumer, address),
       .initial_note = "required with type replica", .help = "where the downstream server listens" },
     { IN(SCHEMA_CONSUMER), .key = "account", .type = SCHEMA_MAP, AT(config_consumer, account), .section = SCHEMA_ACCOUNT,
       .help = "Sluice's own on the downstream; only with type replica" },
     { IN(SCHEMA_CONSUMER), .key = "channel", .type = SCHEMA_STRING, .min = 0, .max = 64, AT(config_consumer, channel), .initial = "",
       .initial_note = "the default channel", .help = "replication channel that reads through Sluice; only with type replica" },
+    { IN(SCHEMA_CONSUMER), .key = "master-addr", .type = SCHEMA_ADDRESSES, AT(config_consumer, masters),
+      MORE(config_consumer, master_count), .initial_note = "required with type dm",
+      .help = "DM's masters: any of them, a dead one is passed over; only with type dm" },
+    { IN(SCHEMA_CONSUMER), .key = "security", .type = SCHEMA_MAP, .section = SCHEMA_SECURITY,
+      .help = "without it the connection to DM is not encrypted; only with type dm" },
+    { IN(SCHEMA_SECURITY), .key = "ssl-ca", .type = SCHEMA_PATH, .required = true, AT(config_consumer, ssl_ca),
+      .help = "file with the CA's certificate to which DM's masters are held, PEM" },
+    { IN(SCHEMA_SECURITY), .key = "ssl-cert", .type = SCHEMA_PATH, .required = true, AT(config_consumer, ssl_cert),
+      .help = "file with the client's certificate that DM demands, PEM" },
+    { IN(SCHEMA_SECURITY), .key = "ssl-key", .type = SCHEMA_PATH, .required = true, AT(config_consumer, ssl_key),
+      .help = "file with its key, PEM" },
 };
 /* clang-format on */
 const size_t schema_row_count = ARRAY_LEN(schema_rows);

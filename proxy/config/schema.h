@@ -18,6 +18,7 @@ enum schema_section {
     SCHEMA_BACKEND = 1 << 5,    /* struct config_backend */
     SCHEMA_CONSUMER = 1 << 6,   /* struct config_consumer */
     SCHEMA_CLIENT_TLS = 1 << 7, /* struct config_tls */
+    SCHEMA_SECURITY = 1 << 8,   /* struct config_consumer too: its ssl_* fields */
 };
 
 enum schema_type {

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include "base/mailbox.h"
+#include "consumer/dm.h"
 #include "consumer/kinds.h"
 #include "core/error.h"
 #include "core/mem.h"
@@ -38,6 +39,7 @@ struct consumer {
     struct mailbox *mailbox;
     struct gtid_set *gtid_s; /* manual; NULL: not given */
     struct call *calls;      /* under way */
+    struct dm *dm;           /* type dm: does all of it itself */
     bool is_closing;
     void (*on_closed)(void *arg);
     void *closed_arg;
@@ -75,7 +77,9 @@ int consumer_new(const struct consumer_settings *settings, struct consumer **out
         assert(strlen(settings->channel) < sizeof c->channel); /* the configuration allows 64 characters */
         memcpy(c->channel, settings->channel, strlen(settings->channel) + 1);
     }
-    int rv = settings->type == CONFIG_CONSUMER_REPLICA ? consumer_set_target(c, &settings->target) : 0;
+    int rv = 0;
+    if (settings->type == CONFIG_CONSUMER_REPLICA) rv = consumer_set_target(c, &settings->target);
+    if (settings->type == CONFIG_CONSUMER_DM) rv = dm_new(&settings->dm, &c->dm);
     if (rv != 0) {
         consumer_free(c);
         return rv;
@@ -97,6 +101,16 @@ int consumer_set_gtid_s(struct consumer *c, const char *gtid_s)
     return 0;
 }
 
+int consumer_set_server(struct consumer *c, const char *server_uuid)
+{
+    return c->dm == NULL ? 0 : dm_set_server(c->dm, server_uuid);
+}
+
+void consumer_set_streams_whole(struct consumer *c, bool are_whole)
+{
+    if (c->dm != NULL) dm_set_streams_whole(c->dm, are_whole);
+}
+
 /* ---- closing ---- */
 
 static void closed(void *arg)
@@ -115,6 +129,10 @@ void consumer_close(struct consumer *c, void (*on_closed)(void *arg), void *arg)
     c->is_closing = true;
     c->on_closed = on_closed;
     c->closed_arg = arg;
+    if (c->dm != NULL) {
+        dm_close(c->dm, closed, c);
+        return;
+    }
     for (struct call *call = c->calls; call != NULL; call = call->next) {
         if (call->job != 0) upstream_pool_cancel(c->pool, call->job);
     }
@@ -207,6 +225,10 @@ static void call_begin(struct call *call, int rv, bool needs_server, uint32_t ti
 
 void consumer_status(struct consumer *c, uint32_t timeout_ms, consumer_status_fn fn, void *arg)
 {
+    if (c->dm != NULL) {
+        dm_status(c->dm, timeout_ms, fn, arg);
+        return;
+    }
     struct call *call = call_new(c, CALL_STATUS, arg);
     if (call == NULL) {
         struct upstream_error error = { 0 };
@@ -241,11 +263,19 @@ static void order(struct consumer *c, enum call_kind kind, const char *plan, uin
 
 void consumer_pause(struct consumer *c, const char *plan, uint32_t timeout_ms, consumer_done_fn fn, void *arg)
 {
+    if (c->dm != NULL) {
+        dm_pause(c->dm, plan, timeout_ms, fn, arg);
+        return;
+    }
     order(c, CALL_PAUSE, plan, timeout_ms, fn, arg);
 }
 
 void consumer_resume(struct consumer *c, const char *plan, uint32_t timeout_ms, consumer_done_fn fn, void *arg)
 {
+    if (c->dm != NULL) {
+        dm_resume(c->dm, plan, timeout_ms, fn, arg);
+        return;
+    }
     order(c, CALL_RESUME, plan, timeout_ms, fn, arg);
 }
 
@@ -261,6 +291,7 @@ int consumer_plan(const struct consumer *c, const struct consumer_status *status
     switch (c->type) {
     case CONFIG_CONSUMER_NONE: json = mem_strdup("{\"type\":\"none\"}"); break;
     case CONFIG_CONSUMER_MANUAL: json = mem_strdup("{\"type\":\"manual\"}"); break;
+    case CONFIG_CONSUMER_DM: return dm_plan(c->dm, status, out_json, error);
     case CONFIG_CONSUMER_REPLICA: {
         assert(status->task_count == 1);
         struct replica_plan plan = { .io = status->tasks[0].is_reading, .sql = status->tasks[0].is_applying };
@@ -278,6 +309,7 @@ int consumer_is_resumed(const struct consumer *c, const char *plan, const struct
                         struct upstream_error *error)
 {
     struct replica_plan replica;
+    if (c->dm != NULL) return dm_judge_resumed(c->dm, plan, status, error);
     if (c->type != CONFIG_CONSUMER_REPLICA) return 0;
     int rv = replica_plan_read(plan, &replica);
     if (rv != 0) return upstream_error_set(error, rv, 0, "the plan cannot be read: %.200s", plan);

@@ -9,7 +9,9 @@
  * sleep, also when another process does it after a crash (design, promise 4).
  */
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
+#include <uv.h>
 #include "config/config.h" /* enum config_consumer_type */
 #include "core/attr.h"
 #include "core/positions.h"
@@ -26,12 +28,22 @@ typedef void (*consumer_status_fn)(void *arg, int status, const struct upstream_
 /* How a pause or a resume ended. On the source's loop. */
 typedef void (*consumer_done_fn)(void *arg, int status, const struct upstream_error *error);
 
+/* What a consumer of type dm needs. All is copied but |loop|. */
+struct consumer_dm_settings {
+    const char *source_id; /* as DM knows it */
+    uv_loop_t *loop;       /* the source's */
+    const struct config_address *masters;
+    size_t master_count;
+    const char *ssl_ca, *ssl_cert, *ssl_key; /* paths; |ssl_ca| NULL: no TLS */
+};
+
 struct consumer_settings {
     enum config_consumer_type type;
     struct upstream_target target; /* replica: the downstream server; only read */
     const char *channel;           /* replica: "" is the default channel; copied */
     struct upstream_pool *pool;
     struct mailbox *mailbox; /* of the source's loop */
+    struct consumer_dm_settings dm;
 };
 
 /* consumer_new - 0 or SLUICE_ERR_NOMEM. All is copied but |pool| and |mailbox|. Call from: the source's loop, or before
@@ -50,6 +62,15 @@ SLUICE_MUSTCHECK int consumer_set_target(struct consumer *c, const struct upstre
  * Returns 0, SLUICE_ERR_SYNTAX (no GTID set), SLUICE_ERR_INVALID (another type), SLUICE_ERR_NOMEM.
  */
 SLUICE_MUSTCHECK int consumer_set_gtid_s(struct consumer *c, const char *gtid_s);
+
+/* consumer_set_server - which server it reads from now on, by its uuid: a relay that reads again is known by it. 0 or
+ * SLUICE_ERR_INVALID. */
+SLUICE_MUSTCHECK int consumer_set_server(struct consumer *c, const char *server_uuid);
+/*
+ * consumer_set_streams_whole - for the next pause: whether every binlog stream stands between two transactions. A relay that may
+ * have been cut inside one is stopped, not paused, as resumed on another server it would skip the rest (type dm).
+ */
+void consumer_set_streams_whole(struct consumer *c, bool are_whole);
 
 /* consumer_status - ask the consumer; |fn| is called exactly once, never from inside. One call of each kind may be
  * under way. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/positions.h"
+#include "core/dm.h"
 #include "core/mem.h"
 #include "sluice/gtid.h"
 
@@ -21,6 +22,7 @@ void consumer_status_free(struct consumer_status *s)
     part_free(&s->validator);
     mem_free(s->source_host);
     mem_free(s->refusal);
+    dm_facts_del(s->dm);
     *s = (struct consumer_status){ 0 };
 }
 

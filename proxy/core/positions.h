@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include "core/attr.h"
 
+struct dm_facts; /* core/dm.h */
 struct gtid_set; /* sluice/gtid.h */
 
 enum consumer_stage {
@@ -44,7 +45,8 @@ struct consumer_status {
     bool is_known;     /* false for consumer `none`: S is unknown, and that is no error */
     char *source_host; /* where the consumer reads from, as it says; NULL when it cannot be told */
     unsigned source_port;
-    char *refusal; /* why it cannot be paused, and what to do about it; NULL when it can */
+    char *refusal;       /* why it cannot be paused, and what to do about it; NULL when it can */
+    struct dm_facts *dm; /* all that DM said; NULL with any other consumer */
 };
 
 /* consumer_status_free - frees what it points to and empties |s|. Any thread. */

@@ -275,7 +275,14 @@ static int open_consumer(struct source *s)
                                                             .tls_ca = c->account.tls_ca },
                                                 .channel = c->channel,
                                                 .pool = s->host.pool,
-                                                .mailbox = s->host.mailbox };
+                                                .mailbox = s->host.mailbox,
+                                                .dm = { .source_id = s->config->source_id,
+                                                        .loop = s->host.loop,
+                                                        .masters = c->masters,
+                                                        .master_count = c->master_count,
+                                                        .ssl_ca = c->ssl_ca,
+                                                        .ssl_cert = c->ssl_cert,
+                                                        .ssl_key = c->ssl_key } };
     return consumer_new(&settings, &s->consumer);
 }
 

@@ -53,6 +53,7 @@ static const char *consumer_type_name(enum config_consumer_type type)
     case CONFIG_CONSUMER_NONE: return "none";
     case CONFIG_CONSUMER_MANUAL: return "manual";
     case CONFIG_CONSUMER_REPLICA: return "replica";
+    case CONFIG_CONSUMER_DM: return "dm";
     }
     return "";
 }

@@ -25,7 +25,8 @@ int fix_config_up(void **state)
 
 int fix_config_down(void **state)
 {
-    static const char *const names[] = { "sluice.yaml", "password", "open", "empty", "ca.pem", "token" };
+    static const char *const names[] = { "sluice.yaml", "password", "open",        "empty",
+                                         "ca.pem",      "token",    "dm-cert.pem", "dm-key.pem" };
     struct fix_config *f = *state;
     char path[128];
     config_del(f->config);

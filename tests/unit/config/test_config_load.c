@@ -202,6 +202,31 @@ static void test_defaults_fit_in_the_open_files(void **state)
     assert_int_equal(l->hold_clients_max, 144);
 }
 
+/* A consumer of type dm: one master or several, and the certificate that DM demands, by the names of DM's own files. */
+static void test_dm_consumer(void **state)
+{
+    struct fix_config *f = *state;
+    fix_config_file(f, "open", "x", 0644);
+    load_ok(f, "admin: {socket: s}\nstate-dir: d\nsources:\n"
+               "  - {source-id: a, listen: 127.0.0.1:1, active: x, backends: [{name: x, address: h:1}],\n"
+               "     account: {user: u, password-file: @DIR@/password},\n"
+               "     consumer: {type: dm, master-addr: [m1:8261, \"[::1]:8261\"],\n"
+               "                security: {ssl-ca: @DIR@/open, ssl-cert: @DIR@/open, ssl-key: @DIR@/password}}}\n");
+    const struct config_consumer *c = &f->config->sources[0].consumer;
+    assert_int_equal(c->type, CONFIG_CONSUMER_DM);
+    assert_int_equal(c->master_count, 2);
+    assert_string_equal(c->masters[0].host, "m1");
+    assert_string_equal(c->masters[1].host, "::1");
+    assert_int_equal(c->masters[1].port, 8261);
+    assert_non_null(strstr(c->ssl_ca, "/open"));
+    assert_non_null(strstr(c->ssl_key, "/password"));
+    load_ok(f, "admin: {socket: s}\nstate-dir: d\nsources:\n"
+               "  - {source-id: a, listen: 127.0.0.1:1, active: x, backends: [{name: x, address: h:1}],\n"
+               "     account: {user: u, password-file: @DIR@/password}, consumer: {type: dm, master-addr: m1:8261}}\n");
+    assert_int_equal(f->config->sources[0].consumer.master_count, 1);
+    assert_null(f->config->sources[0].consumer.ssl_ca);
+}
+
 /* A client verb needs `admin` only: mistakes elsewhere and secrets it may not read do not keep it from the daemon. */
 static void test_admin_alone_is_read_from_a_file_that_is_wrong_elsewhere(void **state)
 {
@@ -248,6 +273,7 @@ int main(void)
         TEST(test_other_keys_reach_their_fields),
         TEST(test_many_sources_are_probed_less_often),
         TEST(test_defaults_fit_in_the_open_files),
+        TEST(test_dm_consumer),
         TEST(test_admin_alone_is_read_from_a_file_that_is_wrong_elsewhere),
         TEST(test_every_failed_allocation_is_an_error),
     };

@@ -75,6 +75,8 @@ static void test_examples_load(void **state)
     static const char *const names[] = { "minimal", "full" };
     struct fix_config *f = *state;
     fix_config_file(f, "ca.pem", "certificate\n", 0644);
+    fix_config_file(f, "dm-cert.pem", "certificate\n", 0644);
+    fix_config_file(f, "dm-key.pem", "key\n", 0600);
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         char path[512];
         snprintf(path, sizeof path, SOURCE_DIR "/conf/sluice-%s.yaml", names[i]);

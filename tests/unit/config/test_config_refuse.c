@@ -109,11 +109,23 @@ static const struct refusal refusals[] = {
       "port 1 to "
       "65535" },
     { 18, "    consumer: {type: kafka}",
-      ":18: sources[1].consumer.type: 'kafka' is not known; use one of: replica, manual, none" },
+      ":18: sources[1].consumer.type: 'kafka' is not known; use one of: dm, replica, manual, none" },
 
-    /* What a later version will know is told apart from what is wrong. */
+    /* DM: its masters, and what belongs to no other type. */
     { 18, "    consumer: {type: dm}",
-      ":18: sources[1].consumer.type: 'dm' is not supported yet by this version; use one of: replica, manual, none" },
+      ":18: sources[1].consumer: master-addr is missing; name DM's masters: master-addr: [HOST:8261]" },
+    { 18, "    consumer: {type: dm, master-addr: [m:8261, m]}",
+      ":18: sources[1].consumer.master-addr: 'm' is no address; write host:port, with IPv6 \"[::1]:3306\" in quotes, "
+      "the "
+      "port 1 to 65535" },
+    { 18, "    consumer: {type: dm, master-addr: 127.0.0.1:3401}",
+      ":18: sources[1].consumer.master-addr: is the source's own listener; give the address of a DM master" },
+    { 18, "    consumer: {type: dm, master-addr: m:8261, address: d:1}",
+      ":18: sources[1].consumer.address: only for type replica; remove it" },
+    { 18, "    consumer: {type: none, master-addr: m:8261}",
+      ":18: sources[1].consumer.master-addr: only for type dm; remove it" },
+    { 18, "    consumer: {type: dm, master-addr: m:8261, security: {ssl-ca: /nowhere}}",
+      ":18: sources[1].consumer.security.ssl-ca: '/nowhere' cannot be read; name a file that exists and is readable" },
 
     /* A timeout larger than the one that contains it. */
     { 12, "    drain-timeout: 7s",

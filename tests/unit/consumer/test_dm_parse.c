@@ -203,7 +203,7 @@ static void test_recorded_failure(void **state)
     dm_parse_failure(status, text, strlen(text), error);
     assert_string_equal(error, "HTTP 501: code 12: Not Implemented");
     free(text);
-    dm_parse_failure(503, "upstream\r\nis \x01 away", 17, error);
+    dm_parse_failure(503, "upstream\r\nis \x01 away", 19, error);
     assert_string_equal(error, "HTTP 503: upstream  is   away");
     dm_parse_failure(500, NULL, 0, error);
     assert_string_equal(error, "HTTP 500: ");

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* dm.h - a consumer of type dm, behind consumer.h: every task of one source, its relay, its validators. On the source's loop. */
+#pragma once
+#include "consumer/consumer.h"
+
+struct dm; /* opaque */
+
+/* dm_new - 0 or SLUICE_ERR_NOMEM. */
+SLUICE_MUSTCHECK int dm_new(const struct consumer_dm_settings *settings, struct dm **out);
+/* The rest as of consumer.h. */
+void dm_close(struct dm *dm, void (*on_closed)(void *arg), void *arg);
+SLUICE_MUSTCHECK int dm_set_server(struct dm *dm, const char *server_uuid);
+void dm_set_streams_whole(struct dm *dm, bool are_whole);
+void dm_status(struct dm *dm, uint32_t timeout_ms, consumer_status_fn fn, void *arg);
+SLUICE_MUSTCHECK int dm_plan(const struct dm *dm, const struct consumer_status *status, char **out_json,
+                             struct upstream_error *error);
+void dm_pause(struct dm *dm, const char *plan, uint32_t timeout_ms, consumer_done_fn fn, void *arg);
+void dm_resume(struct dm *dm, const char *plan, uint32_t timeout_ms, consumer_done_fn fn, void *arg);
+SLUICE_MUSTCHECK int dm_judge_resumed(const struct dm *dm, const char *plan, const struct consumer_status *status,
+                                      struct upstream_error *error);
