@@ -40,6 +40,12 @@ static void finish(struct source *s, struct reading *r, enum cutover_verdict ver
     done(s, r->arg, verdict, status, text);
 }
 
+/* The sessions may be gone already: nothing is judged any more. */
+static void finish_stopping(struct source *s, struct reading *r)
+{
+    finish(s, r, CUTOVER_VERDICT_FAILED, SLUICE_ERR_CANCELED, "Sluice is being stopped");
+}
+
 /* ---- judging: all is read ---- */
 
 static const struct gtid_set *sum_of(const struct gtid_set *executed, const struct gtid_set *owned,
@@ -359,7 +365,9 @@ static void on_answer(void *arg, int status, const struct upstream_error *error)
     struct reading *r = q->reading;
     s->jobs--;
     if (r->is_active && r->generation == q->generation) {
-        if (status != 0) {
+        if (s->is_closing) {
+            finish_stopping(s, r);
+        } else if (status != 0) {
             unreachable(s, r, q->backend, status, error->text);
         } else if (q->backend == r->to) {
             take_new(s, r, q);
@@ -427,6 +435,11 @@ static void on_consumer_status(void *arg, int status, const struct upstream_erro
     s->jobs--;
     question_del(q);
     if (is_stale) {
+        source_job_ended(s);
+        return;
+    }
+    if (s->is_closing) {
+        finish_stopping(s, r);
         source_job_ended(s);
         return;
     }
