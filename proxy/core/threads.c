@@ -90,6 +90,19 @@ bool threads_host_same(const char *a, const char *b)
     return threads_host_port(a) == threads_host_port(b) && host_part_same(a, b);
 }
 
+static bool is_numeric(const char *part, size_t len)
+{
+    return memchr(part, ':', len) != NULL || strspn(part, "0123456789.") >= len;
+}
+
+bool threads_is_translated(const char *shown, const char *local)
+{
+    size_t len;
+    const char *part = host_part(shown, &len);
+    if (threads_host_port(shown) != threads_host_port(local)) return true;
+    return is_numeric(part, len) && !host_part_same(shown, local);
+}
+
 bool threads_is_dump(const struct threads_row *row)
 {
     return strcmp(row->command, "Binlog Dump") == 0 || strcmp(row->command, "Binlog Dump GTID") == 0;
@@ -186,6 +199,26 @@ int threads_judge(const struct threads_input *in, struct threads_verdict *out)
     }
     *out = v;
     return 0;
+}
+
+static bool is_among(uint64_t id, const uint64_t *ids, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (ids[i] == id) return true;
+    }
+    return false;
+}
+
+void threads_spare_newcomers(const struct threads_input *in, const uint64_t *earlier, size_t earlier_count,
+                             struct threads_verdict *verdict)
+{
+    for (size_t i = 0; i < in->row_count; i++) {
+        if (verdict->classes[i] != THREADS_DEAD_SLUICE || is_among(in->rows[i].id, earlier, earlier_count)) continue;
+        verdict->classes[i] = THREADS_OTHER_SOURCE;
+        verdict->class_count[THREADS_DEAD_SLUICE]--;
+        verdict->class_count[THREADS_OTHER_SOURCE]++;
+        if (threads_is_dump(&in->rows[i])) verdict->dump_count--;
+    }
 }
 
 void threads_verdict_free(struct threads_verdict *v)

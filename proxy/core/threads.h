@@ -86,6 +86,13 @@ struct threads_verdict {
  * Returns 0 and |*out| (threads_verdict_free()), or SLUICE_ERR_NOMEM. Any thread.
  */
 SLUICE_MUSTCHECK int threads_judge(const struct threads_input *in, struct threads_verdict *out);
+/*
+ * threads_spare_newcomers - a look at a list and at the sockets takes time, and a client of another program that hangs up between
+ * the two has a row and no socket either. A dead Sluice's thread was there in an earlier look too: those that look like one, and
+ * whose id is not among the |earlier_count| of |earlier|, become THREADS_OTHER_SOURCE. |verdict| is threads_judge()'s of |in|.
+ */
+void threads_spare_newcomers(const struct threads_input *in, const uint64_t *earlier, size_t earlier_count,
+                             struct threads_verdict *verdict);
 /* threads_verdict_free - empties |v|. */
 void threads_verdict_free(struct threads_verdict *v);
 
@@ -97,5 +104,11 @@ bool threads_is_dump(const struct threads_row *row);
 uint16_t threads_host_port(const char *host);
 /* threads_host_same - the same text, where "::ffff:10.0.0.5:1" is "10.0.0.5:1". */
 bool threads_host_same(const char *a, const char *b);
+/*
+ * threads_is_translated - whether |shown|, the HOST by which a server shows a connection, cannot be |local|, the local end of that
+ * connection's socket: then a relay or address translation lies between, and no HOST there tells whose thread it is. A name that
+ * the server has put in the place of the address is believed where the port is right.
+ */
+bool threads_is_translated(const char *shown, const char *local);
 /* threads_class_name - "leg", "left-over", "dead-sluice", … for logs and messages. */
 const char *threads_class_name(enum threads_class class);

@@ -12,7 +12,7 @@
 #include "source/state.h"
 #include "upstream/local_sockets.h"
 
-enum { LISTING_TEXT_LEN = 440 };
+enum { LISTING_TEXT_LEN = 440, LOOK_AGAIN_MS = 20 };
 
 struct listing {
     struct source *source;
@@ -173,8 +173,39 @@ static int read_delivered(struct listing *l, struct connector *c, struct upstrea
     return rv;
 }
 
+/* Threads that looked like a dead Sluice's when they were first looked at. */
+struct suspects {
+    uint64_t *ids;
+    size_t count;
+};
+
+static int suspects_take(struct suspects *s, const struct processlist *list, const struct threads_verdict *verdict)
+{
+    s->ids = mem_calloc(list->count, sizeof *s->ids);
+    if (s->ids == NULL) return SLUICE_ERR_NOMEM;
+    for (size_t i = 0; i < list->count; i++) {
+        if (verdict->classes[i] == THREADS_DEAD_SLUICE) s->ids[s->count++] = list->rows[i].id;
+    }
+    return 0;
+}
+
+static int act_on(struct listing *l, struct connector *c, const struct processlist *list,
+                  const struct threads_verdict *verdict, struct upstream_error *error)
+{
+    if (l->is_live) {
+        memcpy(l->seen, verdict->live_seen, l->leg_count * sizeof *l->seen);
+        return 0;
+    }
+    bool has_ours = verdict->class_count[THREADS_LEG] + verdict->class_count[THREADS_LEFT_OVER] +
+                        verdict->class_count[THREADS_DEAD_SLUICE] >
+                    0;
+    return has_ours ? kill_ours(l, c, list, verdict, error) : read_delivered(l, c, error);
+}
+
+/* With suspects found for the first time nothing is done yet: |suspects| is filled, and the caller looks again. */
 static int judge_listing(struct listing *l, struct connector *c, const struct processlist *list,
-                         const struct threads_socket *sockets, size_t socket_count, struct upstream_error *error)
+                         const struct threads_socket *sockets, size_t socket_count, struct suspects *suspects,
+                         struct upstream_error *error)
 {
     struct threads_verdict verdict;
     const struct threads_input in = { .rows = list->rows,
@@ -189,24 +220,38 @@ static int judge_listing(struct listing *l, struct connector *c, const struct pr
                                       .sockets = sockets,
                                       .socket_count = socket_count };
     if (threads_judge(&in, &verdict) != 0) return upstream_error_set(error, SLUICE_ERR_NOMEM, 0, "memory ran out");
-    int rv = judge_foreign(list, &verdict, sockets, socket_count, error);
-    bool has_ours = verdict.class_count[THREADS_LEG] + verdict.class_count[THREADS_LEFT_OVER] +
-                        verdict.class_count[THREADS_DEAD_SLUICE] >
-                    0;
-    if (rv == 0 && l->is_live) {
-        memcpy(l->seen, verdict.live_seen, l->leg_count * sizeof *l->seen);
-    } else if (rv == 0 && has_ours) {
-        rv = kill_ours(l, c, list, &verdict, error);
-    } else if (rv == 0) {
-        rv = read_delivered(l, c, error);
+    bool is_first = suspects->ids == NULL;
+    if (!is_first) threads_spare_newcomers(&in, suspects->ids, suspects->count, &verdict);
+    int rv = 0;
+    if (is_first && !l->is_live && verdict.class_count[THREADS_DEAD_SLUICE] > 0) {
+        rv = suspects_take(suspects, list, &verdict);
+        if (rv != 0) upstream_error_set(error, rv, 0, "memory ran out");
+    } else {
+        rv = judge_foreign(list, &verdict, sockets, socket_count, error);
+        if (rv == 0) rv = act_on(l, c, list, &verdict, error);
     }
     threads_verdict_free(&verdict);
     return rv;
 }
 
-static int run_listing(void *arg, struct connector *c, struct upstream_error *error)
+/*
+ * Whose thread it is goes by HOST = address and port of a socket here (promise 1). Behind a relay or address translation that is not
+ * so: every client that comes the same way would look like one of a dead Sluice, and be killed.
+ */
+static int refuse_translation(const struct processlist *list, const struct connector *c, struct upstream_error *error)
 {
-    struct listing *l = arg;
+    char local[CONNECTOR_END_LEN];
+    connector_local_end(c, local);
+    if (!threads_is_translated(list->own_host, local)) return 0;
+    return upstream_error_set(
+        error, SLUICE_ERR_REFUSED, 0,
+        "the server sees our connection %s as %s: a relay or address translation lies between, and its "
+        "processlist cannot tell whose threads it shows; give the server's own address",
+        local, list->own_host);
+}
+
+static int look(struct listing *l, struct connector *c, struct suspects *suspects, struct upstream_error *error)
+{
     struct processlist list;
     struct threads_socket *sockets = NULL;
     size_t socket_count = 0;
@@ -216,11 +261,23 @@ static int run_listing(void *arg, struct connector *c, struct upstream_error *er
         rv = upstream_error_set(error, SLUICE_ERR_WRONG_SERVER, 0, "server_uuid is %s, pinned is %s", list.server_uuid,
                                 l->pin);
     }
+    if (rv == 0) rv = refuse_translation(&list, c, error);
     if (rv == 0) rv = local_sockets_read((const struct sockaddr *)&l->target.addr, &sockets, &socket_count);
     if (rv == SLUICE_ERR_IO) upstream_error_set(error, rv, 0, "/proc/net/tcp cannot be read");
-    if (rv == 0) rv = judge_listing(l, c, &list, sockets, socket_count, error);
+    if (rv == 0) rv = judge_listing(l, c, &list, sockets, socket_count, suspects, error);
     mem_free(sockets);
     processlist_free(&list);
+    return rv;
+}
+
+static int run_listing(void *arg, struct connector *c, struct upstream_error *error)
+{
+    struct listing *l = arg;
+    struct suspects suspects = { 0 };
+    int rv = look(l, c, &suspects, error);
+    if (rv == 0 && suspects.count > 0) rv = connector_pause(c, LOOK_AGAIN_MS, error);
+    if (rv == 0 && suspects.count > 0) rv = look(l, c, &suspects, error);
+    mem_free(suspects.ids);
     return rv;
 }
 

@@ -639,14 +639,32 @@ int connector_is_tls(const struct connector *c)
     return mysql_get_ssl_cipher(&mutable_c->mysql) != NULL;
 }
 
+static void local_address(const struct connector *c, struct sockaddr_storage *out)
+{
+    socklen_t len = sizeof *out;
+    struct connector *mutable_c = (struct connector *)(uintptr_t)c;
+    if (getsockname(library_fd(mutable_c), (struct sockaddr *)out, &len) != 0) out->ss_family = AF_UNSPEC;
+}
+
 uint16_t connector_local_port(const struct connector *c)
 {
     struct sockaddr_storage local;
-    socklen_t len = sizeof local;
-    struct connector *mutable_c = (struct connector *)(uintptr_t)c;
-    if (getsockname(library_fd(mutable_c), (struct sockaddr *)&local, &len) != 0) return 0;
+    local_address(c, &local);
+    if (local.ss_family == AF_UNSPEC) return 0;
     if (local.ss_family == AF_INET6) return ntohs(((struct sockaddr_in6 *)&local)->sin6_port);
     return ntohs(((struct sockaddr_in *)&local)->sin_port);
+}
+
+void connector_local_end(const struct connector *c, char out[CONNECTOR_END_LEN])
+{
+    struct sockaddr_storage local;
+    char ip[INET6_ADDRSTRLEN];
+    local_address(c, &local);
+    const void *bytes = local.ss_family == AF_INET6 ? (const void *)&((struct sockaddr_in6 *)&local)->sin6_addr
+                                                    : (const void *)&((struct sockaddr_in *)&local)->sin_addr;
+    out[0] = '\0';
+    if (local.ss_family == AF_UNSPEC || inet_ntop(local.ss_family, bytes, ip, sizeof ip) == NULL) return;
+    snprintf(out, CONNECTOR_END_LEN, "%s:%u", ip, connector_local_port(c));
 }
 
 int connector_pause(struct connector *c, uint64_t ms, struct upstream_error *error)

@@ -93,6 +93,9 @@ const char *connector_server_version(const struct connector *c);
 int connector_is_tls(const struct connector *c);
 /* connector_local_port - the local TCP port, 0 when unknown. */
 uint16_t connector_local_port(const struct connector *c);
+enum { CONNECTOR_END_LEN = 60 };
+/* connector_local_end - the local address and port as MySQL writes them, "10.0.0.5:51334", "::1:51334"; "" when unknown. */
+void connector_local_end(const struct connector *c, char out[CONNECTOR_END_LEN]);
 /*
  * connector_pause - wait |ms|, or until the deadline or a cancel. Returns 0, SLUICE_ERR_TIMEOUT or SLUICE_ERR_CANCELED.
  * For run functions that poll a server.

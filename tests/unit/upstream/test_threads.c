@@ -155,6 +155,46 @@ static void test_host_texts(void **state)
     assert_false(threads_host_same("10.0.0.5:1", "10.0.0.50:1"));
 }
 
+/* A connection that the server shows under another address or port than its socket has came through something. */
+static void test_translated_addresses(void **state)
+{
+    (void)state;
+    assert_false(threads_is_translated("10.0.0.5:51334", "10.0.0.5:51334"));
+    assert_false(threads_is_translated("::ffff:10.0.0.5:51334", "10.0.0.5:51334"));
+    assert_false(threads_is_translated("fd00::5:51334", "fd00::5:51334"));
+    assert_false(threads_is_translated("app.example:51334", "10.0.0.5:51334"));
+    assert_false(threads_is_translated("localhost:51334", "127.0.0.1:51334"));
+    assert_true(threads_is_translated("10.0.0.5:51335", "10.0.0.5:51334"));
+    assert_true(threads_is_translated("10.0.0.6:51334", "10.0.0.5:51334"));
+    assert_true(threads_is_translated("app.example:51335", "10.0.0.5:51334"));
+    assert_true(threads_is_translated("fd00::6:51334", "fd00::5:51334"));
+    assert_true(threads_is_translated("", "10.0.0.5:51334"));
+}
+
+/* Two threads from our address without a socket: the one that was there in an earlier look is a dead Sluice's, the other is spared. */
+static void test_newcomers_are_spared(void **state)
+{
+    (void)state;
+    static const struct threads_row list[] = {
+        { .id = 7, .user = "dm", .host = "10.0.0.5:1007", .command = "Binlog Dump GTID" },
+        { .id = 8, .user = "app", .host = "10.0.0.5:1008", .command = "Sleep" },
+        { .id = 9, .user = "dm", .host = "10.0.0.5:1009", .command = "Binlog Dump GTID" },
+    };
+    static const uint64_t earlier[] = { 5, 7 };
+    const struct threads_input in = { .rows = list, .row_count = 3, .own_host = "10.0.0.5:1", .own_user = "sluice" };
+    struct threads_verdict v;
+    assert_int_equal(threads_judge(&in, &v), 0);
+    assert_int_equal(v.class_count[THREADS_DEAD_SLUICE], 3);
+    threads_spare_newcomers(&in, earlier, 2, &v);
+    assert_int_equal(v.classes[0], THREADS_DEAD_SLUICE);
+    assert_int_equal(v.classes[1], THREADS_OTHER_SOURCE);
+    assert_int_equal(v.classes[2], THREADS_OTHER_SOURCE);
+    assert_int_equal(v.class_count[THREADS_DEAD_SLUICE], 1);
+    assert_int_equal(v.class_count[THREADS_OTHER_SOURCE], 2);
+    assert_int_equal(v.dump_count, 1);
+    threads_verdict_free(&v);
+}
+
 /* An empty list of nobody's is judged, and is empty. */
 static void test_empty_list(void **state)
 {
@@ -218,6 +258,8 @@ int main(void)
         cmocka_unit_test(test_server_that_resolves_names),
         cmocka_unit_test(test_unknown_owner_is_foreign),
         cmocka_unit_test(test_host_texts),
+        cmocka_unit_test(test_translated_addresses),
+        cmocka_unit_test(test_newcomers_are_spared),
         cmocka_unit_test(test_empty_list),
         cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_many_threads),
