@@ -34,7 +34,7 @@ from sluicetest.certificates import make_all  # noqa: E402  pylint: disable=wron
 pytest_report_header = e2e.pytest_report_header
 folder = e2e.folder
 
-MODES = ("off",)
+MODES = ("off", "mirror", "passthrough")
 USER, PASSWORD = "compat", "compat-secret"
 OTHER, OTHER_PASSWORD = "other", "other-secret"
 OPTIONS = {"local-infile": "ON", "max-allowed-packet": "256M", "innodb-redo-log-capacity": "256M"}
@@ -153,8 +153,8 @@ def server(folder, processes, certificates):  # pylint: disable=redefined-outer-
            "ssl-key": certificates / "server.key"}
     own = Processes()
     made = Server("a", pathlib.Path(tempfile.mkdtemp(dir=folder)), own, {**OPTIONS, **tls}).start()
-    made.unlogged(*[sql for user, password in ((USER, PASSWORD), (OTHER, OTHER_PASSWORD)) for sql in
-                    (f"CREATE USER {user}@'%' IDENTIFIED BY '{password}'", f"GRANT ALL ON *.* TO {user}@'%'")])
+    for user, password in ((USER, PASSWORD), (OTHER, OTHER_PASSWORD)):
+        made.unlogged(f"CREATE USER {user}@'%' IDENTIFIED BY '{password}'", f"GRANT ALL ON *.* TO {user}@'%'")
     made.query("RESET BINARY LOGS AND GTIDS")
     yield made
     own.end_all()
