@@ -79,7 +79,8 @@ static void render_consumer(const json_t *consumer)
 
 static void render_alarms(const json_t *source)
 {
-    const json_t *latch = json_object_get(source, "latch");
+    const json_t *latch = json_object_get(source, "latch"), *warning;
+    size_t i;
     const char *loss = field_str(source, "accepted-loss", "");
     if (json_is_object(latch)) {
         char *text = json_dumps(latch, JSON_COMPACT);
@@ -90,6 +91,18 @@ static void render_alarms(const json_t *source)
         output_text("  LATCHED: %s\n", json_string_value(latch));
     }
     if (loss[0] != '\0') output_text("  accepted as lost: %s\n", loss);
+    json_array_foreach(json_object_get(source, "warnings"), i, warning)
+        output_text("  ! %s\n", json_string_value(warning));
+}
+
+/* TLS where there is some, and what cannot work with it. */
+static void render_tls(const json_t *tls)
+{
+    const json_t *limits = json_object_get(tls, "limits"), *limit;
+    const char *mode = field_str(tls, "mode", "off");
+    size_t i;
+    if (strcmp(mode, "off") != 0) output_text("  tls %s\n", mode);
+    json_array_foreach(limits, i, limit) output_text("  ! %s\n", json_string_value(limit));
 }
 
 void render_source(const json_t *source)
@@ -100,6 +113,7 @@ void render_source(const json_t *source)
                 field_str(source, "listen", "?"), field_str(source, "sessions", "0"), field_str(source, "held", "0"));
     const char *why = field_str(source, "phase", "");
     if (why[0] != '\0') output_text("  clients wait: %s\n", why);
+    render_tls(json_object_get(source, "tls"));
     render_backends(source);
     render_consumer(json_object_get(source, "consumer"));
     render_alarms(source);

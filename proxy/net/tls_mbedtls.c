@@ -53,6 +53,7 @@ struct tls_context {
     bool verify_name;
     bool has_session[TLS_PEERS_MAX];
     mbedtls_ssl_session sessions[TLS_PEERS_MAX];
+    int64_t session_until_unix[TLS_PEERS_MAX]; /* the certificates that were verified for it end then */
 };
 
 /* What a record's bytes are, as they pass: tells an end between records from one inside, and what a plain alert said. */
@@ -80,6 +81,7 @@ struct tls {
     int sys_errno; /* of a connection that broke; 0 for an end of file */
     bool is_cut;
     uint32_t verify_flags;
+    int64_t until_unix; /* the first end among the certificates that were verified */
     uint32_t peer;
     uint8_t *out; /* what the socket has not taken */
     size_t out_at, out_len;
@@ -308,9 +310,8 @@ void tls_context_unref(struct tls_context *c)
     mem_free(c);
 }
 
-int64_t tls_context_expires_unix(const struct tls_context *c)
+static int64_t unix_of(const mbedtls_x509_time *t)
 {
-    const mbedtls_x509_time *t = &c->server.cert.valid_to;
     struct tm tm = { .tm_year = t->year - 1900,
                      .tm_mon = t->mon - 1,
                      .tm_mday = t->day,
@@ -318,6 +319,11 @@ int64_t tls_context_expires_unix(const struct tls_context *c)
                      .tm_min = t->min,
                      .tm_sec = t->sec };
     return timegm(&tm);
+}
+
+int64_t tls_context_expires_unix(const struct tls_context *c)
+{
+    return unix_of(&c->server.cert.valid_to);
 }
 
 /* ---- bytes below TLS ---- */
@@ -453,6 +459,8 @@ static bool is_for_address(const struct tls *t, const mbedtls_x509_crt *cert)
 static int on_verify(void *arg, mbedtls_x509_crt *cert, int depth, uint32_t *flags)
 {
     struct tls *t = arg;
+    int64_t until_unix = unix_of(&cert->valid_to);
+    if (!t->is_verified || until_unix < t->until_unix) t->until_unix = until_unix;
     t->is_verified = true;
     if (depth == 0 && t->address_len > 0 && !is_for_address(t, cert)) *flags |= MBEDTLS_X509_BADCERT_CN_MISMATCH;
     t->verify_flags |= *flags;
@@ -479,6 +487,7 @@ static void keep_session(struct tls *t)
         return;
     }
     if (c->has_session[t->peer]) mbedtls_ssl_session_free(&c->sessions[t->peer]);
+    if (t->is_verified) c->session_until_unix[t->peer] = t->until_unix; /* a session that was resumed keeps its end */
     c->sessions[t->peer] = session;
     c->has_session[t->peer] = true;
 }
@@ -751,8 +760,9 @@ int tls_connect(struct stream *st, struct tls_context *c, uint32_t peer, const c
         tls_drop(t);
         return SLUICE_ERR_NOMEM;
     }
-    /* A session that cannot be taken up makes a full handshake, nothing worse. */
-    if (peer < TLS_PEERS_MAX && c->has_session[peer]) (void)mbedtls_ssl_set_session(&t->ssl, &c->sessions[peer]);
+    /* What is resumed is not verified again, so it ends with its certificate. One that fails makes a full handshake, nothing worse. */
+    if (peer < TLS_PEERS_MAX && c->has_session[peer] && c->session_until_unix[peer] > time(NULL))
+        (void)mbedtls_ssl_set_session(&t->ssl, &c->sessions[peer]);
     tls_begin(t, st);
     return 0;
 }

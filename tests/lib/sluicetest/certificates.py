@@ -55,6 +55,12 @@ def make(common_name, issuer=None, is_ca=False, names=(), addresses=(), start=-1
     return builder.sign(issuer[1] if issuer else key, hashes.SHA256()), key
 
 
+def load(folder, name):
+    """(certificate, key) as write() left them."""
+    key = serialization.load_pem_private_key((folder / f"{name}.key").read_bytes(), None)
+    return x509.load_pem_x509_certificate((folder / f"{name}.pem").read_bytes()), key
+
+
 def make_all(folder):
     """All of them, in |folder|."""
     folder = pathlib.Path(folder)
