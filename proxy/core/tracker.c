@@ -136,7 +136,7 @@ static int server_packet(struct tracker *t)
 {
     switch (t->phase) {
     case TRACKER_GREETING: return greeting_end(t);
-    case TRACKER_AUTH: auth_packet(t); return 0;
+    case TRACKER_AUTH: return auth_packet(t);
     case TRACKER_COMMAND: unasked_packet(t); return 0;
     case TRACKER_REPLY: reply_packet(t); return 0;
     case TRACKER_STREAM: stream_packet(t); return 0;

@@ -111,26 +111,29 @@ static void login_accepted(struct tracker *t, const struct frame *f)
     status_keep(t, f);
 }
 
-void auth_packet(struct tracker *t)
+int auth_packet(struct tracker *t)
 {
     const struct frame *f = &t->frames[TRACKER_SERVER];
     assert(t->phase == TRACKER_AUTH);
     if (f->lead_len > 0 && f->lead[0] == 0xff) {
         t->phase = TRACKER_CLOSED; /* also before the handshake response: connect_timeout, shutdown */
-        return;
+        return 0;
     }
     if (!t->is_handshaken) {
+        /* What cannot be followed would pass a client's request for TLS on unseen. */
+        if (t->options.tls == TRACKER_TLS_STOP) return SLUICE_ERR_PROTOCOL;
         tracker_become_opaque(t, TRACKER_OPAQUE_LOST);
-        return;
+        return 0;
     }
-    if (!packet_is_ok(f)) return; /* auth switch, more data, next factor, or a plugin's own */
+    if (!packet_is_ok(f)) return 0; /* auth switch, more data, next factor, or a plugin's own */
     login_accepted(t, f);
     if ((t->capabilities & (PACKET_CLIENT_COMPRESS | PACKET_CLIENT_ZSTD_COMPRESSION)) != 0) {
         tracker_become_opaque(t, TRACKER_OPAQUE_COMPRESSION);
-        return;
+        return 0;
     }
     t->phase = TRACKER_COMMAND;
     tracker_settle(t);
+    return 0;
 }
 
 void change_user_packet(struct tracker *t)

@@ -176,8 +176,8 @@ void tracker_settle(struct tracker *t); /* phase among COMMAND, REPLY, STREAM an
 void greeting_edit(struct tracker *t, uint8_t *bytes, size_t len, uint64_t offset);
 SLUICE_MUSTCHECK int greeting_end(struct tracker *t);
 SLUICE_MUSTCHECK int handshake_end(struct tracker *t);
-void auth_packet(struct tracker *t);        /* the server's, after the handshake response */
-void change_user_packet(struct tracker *t); /* the server's, after COM_CHANGE_USER */
+SLUICE_MUSTCHECK int auth_packet(struct tracker *t); /* the server's, after the handshake response */
+void change_user_packet(struct tracker *t);          /* the server's, after COM_CHANGE_USER */
 void user_keep_next(struct tracker *t, size_t offset);
 
 /* tracker_command.c */

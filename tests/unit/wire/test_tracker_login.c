@@ -223,6 +223,23 @@ static void test_tls_stops_behind_the_request(void **state)
     player_stop(&p);
 }
 
+/* Where TLS is ended here a server that speaks before its client is an error: unseen, the request for TLS would pass it by. */
+static void test_server_that_speaks_in_front_of_tls(void **state)
+{
+    (void)state;
+    struct player p;
+    struct tracker_options options = { .tls = TRACKER_TLS_STOP };
+    player_start(&p, &options);
+    greet(&p, modern);
+    assert_int_equal(player_packet(&p, TRACKER_SERVER, 1, BYTES("\0\0\0\2\0\0\0")), SLUICE_ERR_PROTOCOL);
+    player_stop(&p);
+    player_start(&p, NULL);
+    greet(&p, modern);
+    assert_int_equal(player_packet(&p, TRACKER_SERVER, 1, BYTES("\0\0\0\2\0\0\0")), 0);
+    assert_int_equal(tracker_opaque_reason(p.tracker), TRACKER_OPAQUE_LOST);
+    player_stop(&p);
+}
+
 /* An SSLRequest is 32 bytes; one that carries more, or that the server did not offer, is none. */
 static void test_tls_request_that_is_none(void **state)
 {
@@ -415,6 +432,7 @@ int main(void)
         cmocka_unit_test(test_tls_that_was_not_offered_is_refused),
         cmocka_unit_test(test_tls_stops_behind_the_request),
         cmocka_unit_test(test_tls_request_that_is_none),
+        cmocka_unit_test(test_server_that_speaks_in_front_of_tls),
         cmocka_unit_test(test_plain_login_where_tls_is_required),
         cmocka_unit_test(test_compression_is_opaque_after_ok),
         cmocka_unit_test(test_old_client_is_opaque),
