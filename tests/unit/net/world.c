@@ -75,6 +75,8 @@ void world_up(struct world *w, const struct world_options *options)
                                             .sessions_max = or_default(options->sessions_max, 100),
                                             .connect_timeout_ms = or_default(options->connect_timeout_ms, 3000),
                                             .source_address = "127.0.0.1",
+                                            .tls = options->tls,
+                                            .tls_context = options->tls_context,
                                             .legs = w->legs,
                                             .callbacks = { on_legs_gone, on_leg_lost },
                                             .arg = w };

@@ -41,6 +41,8 @@ struct world_options {
     uint32_t sessions_max;       /* 100 */
     uint32_t connect_timeout_ms; /* 3000 */
     const char *legs_path;       /* none */
+    enum sessions_tls tls;       /* off */
+    struct tls_context *tls_context;
 };
 
 void world_up(struct world *w, const struct world_options *options);
