@@ -128,6 +128,21 @@ def test_server_broken_from_the_start_keeps_clients_waiting_and_lets_sluice_stop
         assert time.monotonic() - began < 20
 
 
+# Behind a relay a processlist cannot tell whose threads it shows: the switch is refused for it, and nobody's thread is killed.
+def test_relay_before_the_active_server_kills_nobody_and_refuses_a_switch(pair, sluice):
+    with standing_in(pair.a) as path:
+        bystander = pair.a.connect("writer")  # from the address that the relay has too
+        thread = bystander.thread_id()
+        replicas = {row["Id"] for row in pair.a.processlist() if row["Command"].startswith("Binlog Dump")}
+        one = sluice(backends={"a": path, "b": pair.b}, **QUICK).start_ready()
+        with Good(one.port):
+            refusal = one.switch("b", expect=3).json["msg"]
+            assert "address translation" in refusal and "the server's own address" in refusal, refusal
+        seen = {row["Id"] for row in pair.a.processlist()}
+        assert thread in seen and replicas <= seen, (thread, replicas, seen)
+        bystander.close()
+
+
 # A RST in the middle of a result reaches the one client as a lost connection; others wait for a probe, and go on.
 def test_reset_in_the_middle_of_a_result_ends_one_session(pair, sluice):
     with standing_in(pair.a) as path:

@@ -150,7 +150,7 @@ def test_second_sigterm_exits_at_once_and_the_next_start_goes_on(pair, sluice):
 def fixture_switching(trio, sluice, tmp):
     """A Sluice with a replica as its consumer, in the drain of a switch that a long SELECT holds up."""
     one = sluice(trio, consumer=trio.c, hold_timeout="19s", drain_timeout="15s", probe_interval="200ms")
-    one.config["stop-timeout"] = "30s"
+    one.config["stop-timeout"] = "4s"
     trio.c.replicate_from(trio.a, via=("127.0.0.1", one.port), start=False)
     one.start_ready()
     trio.c.start_replica()
