@@ -102,13 +102,13 @@ void backend_write_pin(struct backend *b, struct journal_txn *txn)
 }
 
 /* A backend's E never shrinks. If it does, what was delivered from it may be gone, and its numbers may be used again. */
-static void latch(struct backend *b, const struct gtid_set *missing)
+void backend_latch(struct backend *b, const struct gtid_set *missing, const char *which)
 {
     struct source *s = b->source;
     char ranges[400];
     struct text text = TEXT_INIT;
     gtid_set_describe(missing, ranges, sizeof ranges);
-    text_printf(&text, "rewound: it no longer has %s, which it had before", ranges);
+    text_printf(&text, "rewound: it no longer has %s, %s", ranges, which);
     if (*s->record.latch == '\0') {
         log_error("backend was set back: no stream and no switch until a person clears it",
                   LOG_STR("source", s->config->source_id), LOG_STR("backend", b->config->name),
@@ -121,7 +121,7 @@ static void latch(struct backend *b, const struct gtid_set *missing)
     text_free(&text);
 }
 
-static bool is_latched(const struct backend *b)
+bool backend_is_latched(const struct backend *b)
 {
     return *b->source->record.latch != '\0' && strcmp(b->source->record.latch_backend, b->config->name) == 0;
 }
@@ -130,9 +130,10 @@ static bool is_latched(const struct backend *b)
 static bool executed_has_grown(struct backend *b)
 {
     struct gtid_set *missing = NULL;
-    if (is_latched(b)) return false;
+    if (backend_is_latched(b)) return false;
     if (b->executed != NULL && !gtid_set_contains(b->facts.executed, b->executed)) {
-        if (gtid_set_subtract(b->executed, b->facts.executed, &missing) == 0) latch(b, missing);
+        if (gtid_set_subtract(b->executed, b->facts.executed, &missing) == 0)
+            backend_latch(b, missing, "which it had before");
         gtid_set_del(missing);
         return false;
     }

@@ -394,6 +394,7 @@ void source_start(struct source *s)
     init_timer(s, &s->stop_timer);
     init_timer(s, &s->check_timer);
     init_timer(s, &s->settle_timer);
+    init_timer(s, &s->dump_gate.timer);
     s->cutover_timer.timer_cb = on_cutover_timer;
     resolve_consumer(s);
     uv_timer_start(&s->retry_timer, on_retry_timer, 10000, 10000);
@@ -456,6 +457,7 @@ static void close_all(struct source *s)
     uv_close((uv_handle_t *)&s->stop_timer, on_source_handle_closed);
     uv_close((uv_handle_t *)&s->check_timer, on_source_handle_closed);
     uv_close((uv_handle_t *)&s->settle_timer, on_source_handle_closed);
+    uv_close((uv_handle_t *)&s->dump_gate.timer, on_source_handle_closed);
     commands_close(s);
 }
 
@@ -554,6 +556,7 @@ void source_del(struct source *s)
     record_source_free(&s->record);
     json_decref(s->consumer_seen);
     delivered_free(&s->delivered);
+    dump_gate_free(&s->dump_gate);
     legs_close(s->legs);
     tls_context_unref(s->tls);
     mem_free(s);

@@ -19,6 +19,7 @@
 #include "net/listener.h"
 #include "net/sessions.h"
 #include "sluice/gtid.h"
+#include "source/dump_gate.h"
 #include "source/positions.h"
 #include "source/source.h"
 #include "upstream/pool.h"
@@ -147,6 +148,7 @@ struct source {
     json_t *consumer_seen;      /* what the consumer said when it was last asked, as the status shows it; NULL: never */
     bool is_asking_consumer;    /* for the status alone */
     struct delivered delivered; /* D */
+    struct dump_gate dump_gate;
     /* Before the first client is routed: what a dead process left on the active backend ends, and D begins. */
     enum { SOURCE_UNSETTLED, SOURCE_SETTLING, SOURCE_SETTLED } settling;
     uint32_t settle_op;
@@ -206,6 +208,9 @@ void backend_free(struct backend *b);
 void backend_probe_now(struct backend *b);
 void backend_lost_leg(struct backend *b);                                  /* confirm again before anybody is routed */
 void backend_confirm(struct backend *b, const struct upstream_target *at); /* the gate saw the pinned uuid there */
+/* backend_latch - it lacks |missing|, |which| tells how that is known: nothing passes until a person clears it. The caller writes it. */
+void backend_latch(struct backend *b, const struct gtid_set *missing, const char *which);
+bool backend_is_latched(const struct backend *b);
 void backend_write_pin(struct backend *b, struct journal_txn *txn);
 void backend_address_text(const struct backend *b, char *out, size_t room);
 

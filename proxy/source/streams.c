@@ -64,6 +64,7 @@ struct sessions_stream_hooks streams_hooks(void)
                                            .on_gtid = on_gtid,
                                            .on_whole = on_whole,
                                            .on_cut = on_cut,
+                                           .on_dump = dump_gate_on_dump,
                                            .on_opaque = on_opaque };
 }
 
