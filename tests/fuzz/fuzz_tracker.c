@@ -8,7 +8,16 @@
 #include "core/tracker.h"
 #include "fuzz.h"
 
-enum { KEEP_TLS = 1, KEEP_COMPRESSION = 2, START_MASK = 0x0c, START_SHIFT = 2, WITH_DUMP = 0x10, CLIENT_EOF = 0x20 };
+enum {
+    KEEP_TLS = 1,
+    KEEP_COMPRESSION = 2,
+    START_MASK = 0x0c,
+    START_SHIFT = 2,
+    WITH_DUMP = 0x10,
+    CLIENT_EOF = 0x20,
+    END_TLS = 0x40, /* a request for TLS is met at once: what follows is what TLS carries */
+    REQUIRE_TLS = 0x80
+};
 
 /* A tracker and what it left back. Two of them see the same bytes: one as the pieces are, the other one at a time. */
 struct line {
@@ -50,7 +59,10 @@ static void line_up(struct line *l, uint8_t options, size_t room)
 {
     *l = (struct line){ 0 };
     struct tracker_options o = {
-        .tls = (options & KEEP_TLS) != 0 ? TRACKER_TLS_PASS : TRACKER_TLS_STRIP,
+        .tls = (options & END_TLS) != 0    ? TRACKER_TLS_STOP
+               : (options & KEEP_TLS) != 0 ? TRACKER_TLS_PASS
+                                           : TRACKER_TLS_STRIP,
+        .require_tls = (options & REQUIRE_TLS) != 0,
         .keep_compression = (options & KEEP_COMPRESSION) != 0,
         .hooks = { .arg = l, .on_request = on_request, .on_gtid = on_gtid, .on_whole = on_whole },
     };
@@ -96,13 +108,16 @@ static int line_feed(struct line *l, enum tracker_side from, const uint8_t *byte
                memcmp(exact + forward, l->waiting[from] + forward, fed - forward) == 0);
     free(exact);
     if (rv != 0) return rv;
-    FUZZ_CHECK(from == TRACKER_SERVER || forward == fed);
-    FUZZ_CHECK(fed - forward < TRACKER_PEEK_LEN_MAX || tracker_stream_is_blocked(l->tracker));
+    bool is_tls_due = tracker_tls_is_due(l->tracker);
+    FUZZ_CHECK(from == TRACKER_SERVER || forward == fed || is_tls_due);
+    FUZZ_CHECK(fed - forward < TRACKER_PEEK_LEN_MAX || tracker_stream_is_blocked(l->tracker) || is_tls_due);
     l->forwarded[from] += forward;
     l->waiting_len[from] = fed - forward;
     memmove(l->waiting[from], l->waiting[from] + forward, fed - forward);
     check_sane(l);
-    return 0;
+    if (!is_tls_due) return 0;
+    tracker_tls_begun(l->tracker);
+    return l->waiting_len[from] > 0 ? line_feed(l, from, bytes, 0) : 0;
 }
 
 static int line_feed_each(struct line *l, enum tracker_side from, const uint8_t *bytes, size_t len)
