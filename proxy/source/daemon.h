@@ -35,6 +35,7 @@ struct daemon {
     struct admin *admin;
     struct journal *journal;
     struct upstream_pool *pool;
+    bool pool_is_stopped;
     struct daemon_loop *loops;
     size_t loop_count;
     struct daemon_source *sources;

@@ -143,11 +143,17 @@ static void stop_source(void *arg)
     source_stop(ds->source, ds->loop->daemon->config->stop_timeout_ms, on_source_stopped, ds);
 }
 
+static void stop_pool(struct daemon *d)
+{
+    if (d->pool == NULL || d->pool_is_stopped) return;
+    d->pool_is_stopped = true;
+    upstream_pool_stop(d->pool);
+}
+
 /* Probes of frozen servers need not be waited for: they hold nothing. */
 static void on_stop_timer(uv_timer_t *timer)
 {
-    struct daemon *d = timer->data;
-    upstream_pool_stop(d->pool);
+    stop_pool(timer->data);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -295,7 +301,7 @@ static void unwind(struct daemon *d)
 
 static void finish(struct daemon *d)
 {
-    if (d->pool != NULL) upstream_pool_stop(d->pool);
+    stop_pool(d);
     if (d->journal != NULL) journal_close(d->journal);
     loops_join(d);
     upstream_pool_del(d->pool);
