@@ -116,15 +116,16 @@ static enum ask_verdict ask_kill(struct tracker *t, const struct tracker_kill *k
     return ASK_BLOCK;
 }
 
-/* |bytes| begin with the packet, of which |seen| bytes of payload are there; all of it when |is_whole|. */
+/* |bytes| begin with the packet, of which |seen| bytes of payload are there. Of a long one only the front is looked at, however much
+ * of it came at once. */
 static enum ask_verdict judge_text(struct tracker *t, const uint8_t *bytes, size_t seen, size_t payload_len)
 {
+    if (seen > TRACKER_ASK_LEN_MAX) seen = TRACKER_ASK_LEN_MAX;
     struct reader r = { .p = bytes + PACKET_HEADER_LEN, .len = seen, .at = 1 };
     struct tracker_kill kill = { .packet_len = PACKET_HEADER_LEN + payload_len };
     struct kill_scan found;
     bool is_whole = seen == payload_len;
-    bool is_cut =
-        payload_len > TRACKER_ASK_LEN_MAX && seen >= TRACKER_ASK_LEN_MAX; /* no more of it is going to be kept */
+    bool is_cut = !is_whole && seen == TRACKER_ASK_LEN_MAX;
     bool is_query = r.p[0] == PACKET_COM_QUERY;
     if (is_query && (t->capabilities & PACKET_CLIENT_QUERY_ATTRIBUTES) != 0) {
         enum attributes attributes = attributes_read(&r);

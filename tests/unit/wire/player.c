@@ -64,6 +64,7 @@ void player_start(struct player *p, const struct tracker_options *options)
     if (options != NULL) o = *options;
     o.hooks =
         (struct tracker_hooks){ .arg = p, .on_request = note_request, .on_gtid = note_gtid, .on_whole = note_whole };
+    p->asks = o.ask_dump || o.ask_kill;
     p->tracker = tracker_new(&o);
     assert(p->tracker != NULL);
 }
@@ -86,8 +87,11 @@ int player_feed(struct player *p, enum tracker_side from, const void *bytes, siz
     bytes_add(w, bytes, len);
     p->status = tracker_feed(p->tracker, from, w->at, w->len, &forward);
     assert(forward <= w->len);
-    assert(p->status != 0 || forward == w->len || from == TRACKER_SERVER || tracker_tls_is_due(p->tracker));
-    assert(p->status != 0 || tracker_stream_is_blocked(p->tracker) || w->len - forward < TRACKER_PEEK_LEN_MAX);
+    assert(p->status != 0 || forward == w->len || from == TRACKER_SERVER || tracker_tls_is_due(p->tracker) || p->asks);
+    bool is_blocked =
+        from == TRACKER_CLIENT ? tracker_client_is_blocked(p->tracker) : tracker_stream_is_blocked(p->tracker);
+    size_t peek = from == TRACKER_CLIENT && p->asks ? 4 + TRACKER_ASK_LEN_MAX : TRACKER_PEEK_LEN_MAX;
+    assert(p->status != 0 || is_blocked || w->len - forward <= peek);
     bytes_add(&p->forwarded[from], w->at, forward);
     w->len -= forward;
     if (w->len > 0) memmove(w->at, w->at + forward, w->len);

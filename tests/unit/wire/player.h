@@ -24,6 +24,7 @@ struct player {
     size_t request_set_len;
     uint64_t request_set_hash;
     int status; /* of the last tracker_feed() */
+    bool asks;  /* with ask_dump or ask_kill: the client's bytes may be left back too */
 };
 
 /* player_start - |options|' hooks are replaced by the player's own; NULL is all defaults. */
