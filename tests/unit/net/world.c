@@ -79,6 +79,7 @@ void world_up(struct world *w, const struct world_options *options)
                                             .tls_context = options->tls_context,
                                             .legs = w->legs,
                                             .callbacks = { on_legs_gone, on_leg_lost },
+                                            .streams = { .on_dump = options->on_dump },
                                             .arg = w };
     assert_int_equal(sessions_new(&config, &w->s), 0);
     const struct listener_config listener = {

@@ -43,6 +43,9 @@ struct world_options {
     const char *legs_path;       /* none */
     enum sessions_tls tls;       /* off */
     struct tls_context *tls_context;
+    enum sessions_dump (*on_dump)(void *world, uint64_t session, uint32_t backend_index,
+                                  const struct tracker_dump_request *request,
+                                  struct sessions_refusal *out_refusal); /* none: dumps pass unasked */
 };
 
 void world_up(struct world *w, const struct world_options *options);
