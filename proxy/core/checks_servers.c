@@ -61,6 +61,13 @@ static void add_identity(struct check_list *list, const struct checks_servers *i
                   "rebuild the server or restore what it lost; then sluice repin SOURCE BACKEND clears this", "%s: %s",
                   in->new_name, in->latch);
     }
+    /* What the gate compares with is what the old server had, and it has that no more. */
+    if (in->old_latch != NULL && *in->old_latch != '\0') {
+        check_add(list, "C05", "not-rewound", CHECK_FAIL,
+                  "its sets prove nothing any more: see which backend has what was delivered, then sluice adopt SOURCE "
+                  "BACKEND",
+                  "%s: %s", in->old_name, in->old_latch);
+    }
 }
 
 /* MariaDB's GTIDs are another matter; DM breaks over two switches there (tiflow #10741). A family change only warns: upgrades go that way. */

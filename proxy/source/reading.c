@@ -301,15 +301,15 @@ static bool is_pinned_server(struct source *s, struct reading *r, const struct b
 static void add_server_checks(struct source *s, struct reading *r)
 {
     const struct backend *active = source_active(s);
-    const char *latch =
-        *s->record.latch != '\0' && strcmp(s->record.latch_backend, r->to->config->name) == 0 ? s->record.latch : "";
+    bool is_old_latched = r->from != NULL && backend_is_latched(r->from);
     const struct checks_servers in = { .old_name = active == NULL ? "" : active->config->name,
                                        .new_name = r->to->config->name,
                                        .old_facts = r->from == NULL ? NULL : &r->old_facts,
                                        .new_facts = &r->new_facts,
                                        .old_uuid = active == NULL ? "" : active->pin,
                                        .new_pin = r->to->pin,
-                                       .latch = latch };
+                                       .latch = backend_is_latched(r->to) ? s->record.latch : "",
+                                       .old_latch = is_old_latched ? s->record.latch : "" };
     checks_add_servers(&r->server_checks, &in);
 }
 
