@@ -71,7 +71,8 @@ def test_unknown_command_is_answered_by_the_server(pair, one):
 def test_half_a_packet_keeps_only_its_own_session(one):
     with undisturbed(one) as good:
         socks = []
-        for sent in (b"\x20", b"\x20\x00\x00", b"\x20\x00\x00\x01", b"\x20\x00\x00\x01\x85\xa6\xff\x19", b"\xff\xff\xff\x01" + b"x" * 900000):
+        for sent in (b"\x20", b"\x20\x00\x00", b"\x20\x00\x00\x01", b"\x20\x00\x00\x01\x85\xa6\xff\x19",
+                     b"\xff\xff\xff\x01" + b"x" * 900000):
             sock = connect(one.port)
             assert is_greeting(read_packet(sock)[1])
             sock.settimeout(0.2)
@@ -99,7 +100,8 @@ def test_silent_client_ends_with_the_servers_own_limit(pair, one):
 
 # A client that asks for 200 MB and never reads them costs two buffers, not 200 MB.
 def test_client_that_never_reads_costs_two_buffers(pair, one):
-    many = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200) SELECT REPEAT('x', 1000000) FROM n"
+    many = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200) " \
+           "SELECT REPEAT('x', 1000000) FROM n"
     before_kb = resident_kb(one)
     with undisturbed(one) as good:
         lazy = [pair.a.connect("app", port=one.port) for _ in range(4)]
@@ -289,8 +291,8 @@ def test_thousands_of_clients_at_once_are_held_and_answered(pair, sluice, capsys
                 answers = first_packets(socks, 60)
                 seconds = time.monotonic() - began
         with capsys.disabled():
-            print(f"\n{count} clients at once (limit of descriptors {hard}): {held} held together, answered with {answers} "
-                  f"within {seconds:.1f} s")
+            print(f"\n{count} clients at once (limit of descriptors {hard}): {held} held together, "
+                  f"answered with {answers} within {seconds:.1f} s")
         assert sum(answers.values()) == count
         # Greetings; the server's own "too many connections"; on a slow machine the end of the longest wait.
         assert set(answers) <= {"greeting", ER_CON_COUNT_ERROR, 1105} and answers["greeting"] > 100, answers

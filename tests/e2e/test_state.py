@@ -18,7 +18,8 @@ def fixture_disk(tmp):
     """A small file system of its own, to be filled and made read-only."""
     path = tmp / "disk"
     path.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={TMPFS_BYTES}", "tmpfs", path], capture_output=True, check=False)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={TMPFS_BYTES}", "tmpfs", path], capture_output=True,
+                          check=False)
     if done.returncode != 0:
         pytest.skip(f"mounting a tmpfs is not allowed here: {done.stderr.decode().strip()}")
     yield path
@@ -113,7 +114,8 @@ def test_failing_disk_refuses_orders_and_keeps_clients(pair, sluice, tmp, fault)
 def test_second_sluice_on_the_same_state_ends_and_disturbs_nobody(pair, sluice):
     one = sluice(pair).start_ready()
     with Good(one.port) as good:
-        same = subprocess.run(one.command("serve", "-c", one.file), text=True, capture_output=True, timeout=30, check=False)
+        same = subprocess.run(one.command("serve", "-c", one.file), text=True, capture_output=True, timeout=30,
+                              check=False)
         assert same.returncode == 1 and str(one.port) in same.stderr and "in use" in same.stderr.lower(), same.stderr
         other = sluice(pair)
         other.config["state-dir"] = str(one.state)
@@ -165,7 +167,8 @@ def test_damaged_state_ends_the_start_or_routes_nobody_wrongly(pair, sluice, dam
     one.check_log()
 
 
-# A lost state-dir after a switch: the configured backend is the old one, and what the consumer has is not on it: held, not routed.
+# A lost state-dir after a switch: the configured backend is the old one, and what the consumer has is not on it:
+# held, not routed.
 def test_lost_state_dir_after_a_switch_routes_nobody_to_the_old_server(trio, sluice):
     one = sluice(trio, consumer=trio.c, probe_interval="200ms", hold_timeout="2s", connect_timeout="1s",
                  drain_timeout="0s")

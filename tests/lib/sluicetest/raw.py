@@ -76,8 +76,8 @@ def refused(port, host="127.0.0.1"):
 
 class Good:
     """
-    A client that behaves: queries without pause on one connection that it keeps, and on a new one now and then. It must not
-    notice what others do; stop() fails if it did.
+    A client that behaves: queries without pause on one connection that it keeps, and on a new one now and then. It must
+    not notice what others do; stop() fails if it did.
     """
 
     def __init__(self, port, host="127.0.0.1", user="app", reconnects=True):
