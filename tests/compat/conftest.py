@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Fixtures of the tests of real clients: each client's own work is done directly and through the proxy, and must come out the same.
+Fixtures of the tests of real clients: each client's own work is done directly and through the proxy, and must come
+out the same.
 
     mode        "off", "mirror" and "passthrough": what the source does about TLS, and whether the client asks for it
     routes      the two ways to the server: routes.direct and routes.through; routes.compare(work) runs it on both
@@ -90,8 +91,8 @@ class Routes:
 
     def compare(self, work, logins=("cold", "warm")):
         """
-        work(route) directly, then through the proxy with the server's cache of logins cold, and with it warm. The results
-        must be the same, and something; returns it.
+        work(route) directly, then through the proxy with the server's cache of logins cold, and with it warm. The
+        results must be the same, and something; returns it.
         """
         self.forget_logins()
         wanted = work(self.direct)
@@ -100,7 +101,8 @@ class Routes:
         for cache in logins:
             got = work(self.through)
             if got != wanted:  # not left to assert: it would look for all differences of 64 MB
-                pytest.fail(f"through the proxy (tls {self.mode}, logins {cache}) the result is another: {difference(wanted, got)}")
+                pytest.fail(f"through the proxy (tls {self.mode}, logins {cache}) the result is another: "
+                            f"{difference(wanted, got)}")
         self.check()
         return wanted
 
@@ -172,7 +174,7 @@ def routes(mode, server, folder, certificates):  # pylint: disable=redefined-out
     tls = {} if mode == "off" else {"tls": {"mode": mode}}
     if mode == "mirror":
         tls["tls"].update({"cert": str(certificates / "server2.pem"), "key": str(certificates / "server2.key"),
-                    "backend-ca": str(certificates / "ca.pem"), "verify": "ca"})
+                           "backend-ca": str(certificates / "ca.pem"), "verify": "ca"})
     own = Processes()
     where = pathlib.Path(tempfile.mkdtemp(dir=folder))
     proxy = Sluice(where, own, {"a": server}, **tls).start_ready()

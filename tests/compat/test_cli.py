@@ -17,7 +17,8 @@ LOAD DATA LOCAL INFILE '{file}' INTO TABLE t (id, s);
 SELECT COUNT(*), SUM(id), SUM(LENGTH(s)) FROM t;
 DROP PROCEDURE IF EXISTS p;
 DELIMITER //
-CREATE PROCEDURE p () BEGIN SELECT 'one'; SELECT id FROM t WHERE id <= 3 ORDER BY id; UPDATE t SET s = 'u' WHERE id = 1; END//
+CREATE PROCEDURE p () BEGIN SELECT 'one'; SELECT id FROM t WHERE id <= 3 ORDER BY id; UPDATE t SET s = 'u' WHERE id = 1;
+END//
 SELECT 'several'; SELECT 'in one'//
 CALL p()//
 DELIMITER ;
@@ -28,7 +29,8 @@ PREPARE s FROM 'SELECT ? + 1'; SET @a = 41; EXECUTE s USING @a; DEALLOCATE PREPA
 SET @x = 'still set';
 {reset}
 SELECT @x;
-INSERT INTO t VALUES (-1, 'big', REPEAT('b', 20 * 1024 * 1024)); SELECT LENGTH(big), SHA2(big, 256) FROM t WHERE id = -1;
+INSERT INTO t VALUES (-1, 'big', REPEAT('b', 20 * 1024 * 1024));
+SELECT LENGTH(big), SHA2(big, 256) FROM t WHERE id = -1;
 SELECT REPEAT('r', {mb64});
 SELECT 'the end';
 """
@@ -51,7 +53,8 @@ def is_whole(text):
 
 def test_mysql(routes, script):
     """MySQL's own command line: scripts, LOCAL INFILE, procedures, COM_RESET_CONNECTION, rows of 64 MB."""
-    options = ["--force", "--comments", "--local-infile=1", "--max-allowed-packet=256M", "--default-character-set=utf8mb4", "--table=0",
+    options = ["--force", "--comments", "--local-infile=1", "--max-allowed-packet=256M",
+               "--default-character-set=utf8mb4", "--table=0",
                "--skip-column-names"]
     text = routes.run(lambda route: [LIB / "mysql", *route.mysql_options, *options], stdin=script("\\x"))
     is_whole(text)
@@ -61,14 +64,15 @@ def test_mysql(routes, script):
 def test_mysql_reads_row_by_row(routes):
     """--quick does not keep a result, and the proxy keeps none either."""
     text = routes.run(lambda route: [LIB / "mysql", *route.mysql_options, "--quick", "--batch", "-e",
-                                     NUMBERS.format(1000) + "; SELECT 'x' FROM information_schema.collations LIMIT 200"])
+                                     NUMBERS.format(1000) + "; SELECT 1 FROM information_schema.collations LIMIT 200"])
     assert text.count("\n") == 1202
 
 
 @pytest.mark.skipif(not shutil.which("mariadb"), reason="no mariadb client: apt-get install mariadb-client")
 def test_mariadb(routes, script):
     """MariaDB's command line, whose library speaks another dialect, against the same server."""
-    options = ["--force", "--comments", "--local-infile=1", "--max-allowed-packet=256M", "--default-character-set=utf8mb4",
+    options = ["--force", "--comments", "--local-infile=1", "--max-allowed-packet=256M",
+               "--default-character-set=utf8mb4",
                "--skip-column-names"]
     text = routes.run(lambda route: ["mariadb", "--no-defaults", *route.mariadb_options, *options], stdin=script(""))
     is_whole(text)
@@ -86,8 +90,8 @@ def fixture_schema(server):
     server.query(f"INSERT INTO dumped.parent SELECT i, CONCAT('p', i) FROM ({NUMBERS.format(1000)}) AS n")
     server.query("INSERT INTO dumped.child (id, parent, data) SELECT id, id, UNHEX(SHA2(id, 256)) FROM dumped.parent")
     server.query("INSERT INTO dumped.child (id, parent, data) VALUES (-1, 1, REPEAT(x'00ff', 9000000))")
-    server.query("CREATE VIEW dumped.v AS SELECT p.name, c.g FROM dumped.parent p JOIN dumped.child c ON c.parent = p.id")
-    server.query("CREATE TRIGGER dumped.before_child BEFORE INSERT ON dumped.child FOR EACH ROW SET NEW.id = NEW.id + 0")
+    server.query("CREATE VIEW dumped.v AS SELECT name, g FROM dumped.parent p JOIN dumped.child c ON c.parent = p.id")
+    server.query("CREATE TRIGGER dumped.tr BEFORE INSERT ON dumped.child FOR EACH ROW SET NEW.id = NEW.id + 0")
     server.query("CREATE PROCEDURE dumped.p () SELECT 1")
     server.query("CREATE EVENT dumped.e ON SCHEDULE EVERY 1 DAY DO DO 1")
 
@@ -95,18 +99,23 @@ def fixture_schema(server):
 def test_mysqldump(routes, schema):  # pylint: disable=unused-argument
     """A whole dump in one transaction, with GTIDs, routines, triggers, and rows above 16 MB."""
     text = routes.run(lambda route: [LIB / "mysqldump", *route.mysql_options, "--single-transaction", "--source-data=2",
-                                     "--set-gtid-purged=ON", "--routines", "--triggers", "--events", "--hex-blob", "--skip-dump-date",
+                                     "--set-gtid-purged=ON", "--routines", "--triggers", "--events", "--hex-blob",
+                                     "--skip-dump-date",
                                      "--max-allowed-packet=256M", "--databases", "dumped"])
     assert "SET @@GLOBAL.GTID_PURGED" in text and "CREATE DEFINER" in text and "00FF" * 9000000 in text
 
 
 def binlog(route, *options):
     """mysqlbinlog's command, reading all there is."""
-    return [LIB / "mysqlbinlog", "--read-from-remote-source=BINLOG-DUMP-GTIDS", *route.mysql_options, *options, "bin.000001"]
+    return [LIB / "mysqlbinlog", "--read-from-remote-source=BINLOG-DUMP-GTIDS", *route.mysql_options, *options,
+            "bin.000001"]
 
 
 def test_mysqlbinlog(routes, server, schema, tmp_path):  # pylint: disable=unused-argument
-    """A binlog by GTID: as text, and as files that are those of the server, with an event above 16 MB and a compressed transaction."""
+    """
+    A binlog by GTID: as text, and as files that are those of the server, with an event above 16 MB and a
+    compressed transaction.
+    """
     server.query("SET SESSION binlog_transaction_compression = ON")
     server.query("UPDATE dumped.child SET data = 'compressed' WHERE id > 500")
     server.query("SET SESSION binlog_transaction_compression = OFF")
@@ -116,12 +125,14 @@ def test_mysqlbinlog(routes, server, schema, tmp_path):  # pylint: disable=unuse
     uuid = gtids.partition(":")[0]
 
     without_the_large = f"--exclude-gtids={uuid}:1-{int(last) - 5}"
-    text = routes.run(lambda route: binlog(route, "-vv", "--base64-output=DECODE-ROWS", "--to-last-log", without_the_large))
+    text = routes.run(lambda route: binlog(route, "-vv", "--base64-output=DECODE-ROWS", "--to-last-log",
+                                           without_the_large))
     assert f"GTID_NEXT= '{uuid}:{last}'" in text and "@3='compressed'" in text
     assert f"GTID_NEXT= '{uuid}:{int(last) - 5}'" not in text
 
     def raw(route):
-        done = subprocess.run([*binlog(route, "--raw", f"--result-file={tmp_path}/{route.port}-", f"--password={route.password}")],
+        done = subprocess.run([*binlog(route, "--raw", f"--result-file={tmp_path}/{route.port}-",
+                                       f"--password={route.password}")],
                               capture_output=True, check=False, text=True)
         assert done.returncode == 0, done.stderr
         return hashlib.sha256((tmp_path / f"{route.port}-bin.000001").read_bytes()).hexdigest()

@@ -15,7 +15,10 @@ def fixture_program():
 
 
 def test_go_sql_driver(routes, program, tmp_path):
-    """database/sql as DM uses it (interpolated parameters) and with prepared statements: pools, transactions, results, 64 MB."""
+    """
+    database/sql as DM uses it (interpolated parameters) and with prepared statements: pools, transactions,
+    results, 64 MB.
+    """
     path = tmp_path / "rows"
     path.write_text("".join(f"{i}\tline {i}\n" for i in range(1, 5001)), encoding="ascii")
     text = routes.run(lambda route: [program, "sql", path])
@@ -32,7 +35,10 @@ def test_go_mysql_client(routes, program):
 
 
 def test_binlog_syncer(routes, program, server):
-    """StartSyncGTID, from nothing and from the middle: the same events at the same places; Close() kills the stream it had."""
+    """
+    StartSyncGTID, from nothing and from the middle: the same events at the same places; Close() kills the stream
+    it had.
+    """
     server.query("CREATE TABLE IF NOT EXISTS test.s (id INT PRIMARY KEY AUTO_INCREMENT, b LONGBLOB)")
     for i in range(20):
         server.query("INSERT INTO test.s (b) VALUES (REPEAT('s', %s))", 10 ** (i % 4))
@@ -44,7 +50,8 @@ def test_binlog_syncer(routes, program, server):
     uuid, _, numbers = server.executed().partition(":")
     last = int(numbers.rpartition("-")[2])
     text = routes.run(lambda route: [program, "stream", "7001", "", f"{uuid}:1-{last}"])
-    assert [f"gtid {uuid}:{i}" for i in range(1, last + 1)] == [line for line in text.splitlines() if line.startswith("gtid ")]
+    wanted = [f"gtid {uuid}:{i}" for i in range(1, last + 1)]
+    assert [line for line in text.splitlines() if line.startswith("gtid ")] == wanted
     assert "TransactionPayloadEvent" in text and text.endswith(f"end {uuid}:1-{last}\n")
     text = routes.run(lambda route: [program, "stream", "7002", f"{uuid}:1-{last - 3}", f"{uuid}:1-{last}"])
     assert text.count("gtid ") == 3

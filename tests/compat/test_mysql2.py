@@ -24,7 +24,8 @@ def fixture_modules():
     if not installed.exists() or installed.read_bytes() != lock:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(HERE / name, home / name)
-        done = subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=home, capture_output=True, text=True,
+        done = subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=home,
+                              capture_output=True, text=True,
                               check=False)
         assert done.returncode == 0, done.stderr
         installed.write_bytes(lock)

@@ -48,11 +48,13 @@ def fixture_tables(server):
     """Tables and procedures that all tests of this file may use."""
     server.query("DROP DATABASE IF EXISTS test")
     server.query("CREATE DATABASE test")
-    server.query("CREATE TABLE test.t (id INT PRIMARY KEY AUTO_INCREMENT, s VARCHAR(200) CHARACTER SET utf8mb4, d DECIMAL(30,10), "
-                 "f DOUBLE, b LONGBLOB, j JSON, at DATETIME(6), e ENUM('a','b'), bits BIT(9), UNIQUE (s))")
+    server.query("CREATE TABLE test.t (id INT PRIMARY KEY AUTO_INCREMENT, s VARCHAR(200) CHARACTER SET utf8mb4, "
+                 "d DECIMAL(30,10), f DOUBLE, b LONGBLOB, j JSON, at DATETIME(6), e ENUM('a','b'), "
+                 "bits BIT(9), UNIQUE (s))")
     server.query("CREATE PROCEDURE test.three(n INT) BEGIN SELECT n AS one; SELECT id, s FROM test.t ORDER BY id; "
                  "UPDATE test.t SET f = f + n; SELECT COUNT(*) FROM test.t; END")
-    server.query("CREATE PROCEDURE test.fails() BEGIN SELECT 1; SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'as asked'; END")
+    server.query("CREATE PROCEDURE test.fails() BEGIN SELECT 1; "
+                 "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'as asked'; END")
 
 
 def test_queries_of_every_kind(routes):
@@ -88,8 +90,9 @@ def test_several_results(routes):
     """Several statements in one, a procedure's results, an error between results."""
     def work(route):
         connection = connect(route, client_flag=CLIENT.MULTI_STATEMENTS)
-        found = [ask(connection, "TRUNCATE TABLE t; INSERT INTO t (s, f) VALUES ('a', 1), ('b', 2); SELECT s FROM t ORDER BY 1; "
-                                 "SELECT s FROM t WHERE 1 = 0; DO 0; SELECT 2"),
+        found = [ask(connection,
+                     "TRUNCATE TABLE t; INSERT INTO t (s, f) VALUES ('a', 1), ('b', 2); SELECT s FROM t ORDER BY 1; "
+                     "SELECT s FROM t WHERE 1 = 0; DO 0; SELECT 2"),
                  ask(connection, "CALL three(7)"), ask(connection, "CALL fails()"),
                  ask(connection, "SELECT 1; SELECT nothing; SELECT 3"), ask(connection, "SELECT 4")]
         connection.close()
@@ -153,13 +156,14 @@ def test_rows_of_64_mb_and_packet_edges(routes):
         connection.close()
         return found
     found = routes.compare(work, logins=("cold",))
-    assert found[4] == (64 * MB, 64 * MB) and len(found[9][0][3][0][0]) == 64 and found[-1][0][3] == (("after", "sss"),), found
+    assert found[4] == (64 * MB, 64 * MB) and len(found[9][0][3][0][0]) == 64, found
+    assert found[-1][0][3] == (("after", "sss"),), found
 
 
 def test_cold_logins_are_full_ones(routes):
     """
-    What "cold" means here is true: after FLUSH PRIVILEGES a login does send its password (which a client without TLS and
-    without the server's key refuses), after one login it does not.
+    What "cold" means here is true: after FLUSH PRIVILEGES a login does send its password (which a client without TLS
+    and without the server's key refuses), after one login it does not.
     """
     if routes.direct.ca:
         pytest.skip("with TLS both logins look the same to a client")

@@ -27,7 +27,7 @@ def write(server):
     """Transactions of every kind that a binlog has; returns what was written."""
     server.query("DROP DATABASE IF EXISTS rep")
     server.query("CREATE DATABASE rep")
-    server.query("CREATE TABLE rep.t (k INT, s VARCHAR(100), b LONGBLOB)")  # without a key: twice the row is twice there
+    server.query("CREATE TABLE rep.t (k INT, s VARCHAR(100), b LONGBLOB)")  # no key: twice a row is two rows
     for i in range(50):
         server.query("INSERT INTO rep.t VALUES (%s, 'one', NULL)", i)
     server.query("BEGIN")
@@ -52,7 +52,10 @@ def write(server):
 
 
 def test_replica(routes, server, replicas):
-    """Catch-up over several files and a live stream, the IO thread stopped and started in between: equal rows and GTIDs."""
+    """
+    Catch-up over several files and a live stream, the IO thread stopped and started in between: equal rows and
+    GTIDs.
+    """
     found = {}
     for replica, route in zip(replicas, (routes.direct, routes.through)):
         tls = {"source_ssl": 1, "source_ssl_ca": f"'{route.ca}'"} if route.ca else {}

@@ -15,7 +15,8 @@ def fixture_home(routes, tmp_path):
     if not shutil.which("sysbench"):
         pytest.skip("no sysbench: apt-get install sysbench")
     if routes.direct.ca:
-        for name, copy in (("ca.pem", "cacert.pem"), ("client.pem", "client-cert.pem"), ("client.key", "client-key.pem")):
+        for name, copy in (("ca.pem", "cacert.pem"), ("client.pem", "client-cert.pem"),
+                           ("client.key", "client-key.pem")):
             shutil.copy(routes.direct.ca.parent / name, tmp_path / copy)
     return tmp_path
 
@@ -32,7 +33,10 @@ def sysbench(route, home, script, *words):
 
 @pytest.mark.parametrize("statements", ["auto", "disable"])
 def test_oltp_read_write(routes, server, home, statements):
-    """Prepared statements and text: as many queries of each kind on both ways, and no error (its rows differ from run to run)."""
+    """
+    Prepared statements and text: as many queries of each kind on both ways, and no error (its rows differ from
+    run to run).
+    """
     def work(route):
         server.query("DROP DATABASE IF EXISTS sysbench")
         server.query("CREATE DATABASE sysbench")
