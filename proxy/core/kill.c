@@ -69,7 +69,7 @@ static bool skip_one(struct cursor *c)
     } else if (begins_with(c, "/*")) {
         c->at += 2;
         skip_behind(c, "*/");
-    } else if (here == '/' && left == 1) {
+    } else if (left == 1 && (here == '/' || (c->is_executable && here == '*'))) {
         c->at = c->len;
     } else if (c->is_executable && begins_with(c, "*/")) {
         c->is_executable = false;

@@ -90,7 +90,7 @@ static void test_the_front_of_a_text_decides_nothing_too_early(void **state)
 {
     (void)state;
     static const char *const texts[] = {
-        "/* c */ -- d\n  KILL QUERY 77", "/*! KILL 77 */", "SELECT 1", "killer", "/", "--", "-- x"
+        "/* c */ -- d\n  KILL QUERY 77", "/*!80000 */KILL 77", "/*! KILL 77 */", "SELECT 1", "killer", "/", "--", "-- x"
     };
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         struct kill_scan found;
