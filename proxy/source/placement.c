@@ -99,6 +99,16 @@ static void on_status(void *arg, int status, const struct upstream_error *error,
     source_job_ended(s);
 }
 
+/*
+ * DM's worker asks the upstream itself before it answers a query-status, and that connection is held here as long as nothing is routed:
+ * the answer comes once the hold has ended in a refusal, and says what DM has all the same.
+ */
+static uint32_t status_timeout_ms(const struct source *s)
+{
+    const struct config_limits *l = &s->config->limits;
+    return l->probe_timeout_ms + (s->config->consumer.type == CONFIG_CONSUMER_DM ? l->hold_timeout_ms : 0);
+}
+
 void placement_judge(struct source *s, struct backend *b, placement_done_fn done, void *arg)
 {
     if (s->placement.is_active) {
@@ -110,7 +120,7 @@ void placement_judge(struct source *s, struct backend *b, placement_done_fn done
     s->placement.done = done;
     s->placement.arg = arg;
     s->jobs++;
-    consumer_status(s->consumer, s->config->limits.probe_timeout_ms, on_status, s);
+    consumer_status(s->consumer, status_timeout_ms(s), on_status, s);
 }
 
 /* ---- the first start ---- */
