@@ -17,7 +17,7 @@ class Refusals(World):
 
     def check_fails(self, *words, options=()):
         """The dry run has a failed line with each of the words, which says what to do."""
-        before = self.seen()
+        before = self.settled()
         answer = self.proxy.check("b", *options, expect=3).json
         failed = [line for line in answer["checks"] if line["state"] == "fail"]
         told = "\n".join(f"{line['name']}: {line['detail']}; {line['todo']}" for line in failed)
@@ -29,7 +29,7 @@ class Refusals(World):
 
     def switch_fails(self, *words, options=(), exit_code=3, is_drained=False):
         """The switch is refused with the words printed, and nothing is changed."""
-        before = self.seen()
+        before = self.settled()
         code, text = self.text("switch", self.proxy.source_id, "b", "--yes", *options)
         assert code == exit_code, text
         assert all(word in text for word in words), text

@@ -121,6 +121,11 @@ class World:
                               stdin=subprocess.DEVNULL, env={**os.environ, "SLUICE_ADMIN": f"unix:{self.proxy.socket}"})
         return done.returncode, done.stdout + done.stderr
 
+    def settled(self):
+        """seen(), once a consumer that is about to connect has done so."""
+        wait_until(lambda: self.seen().get("threads", ("",))[0] != "Connecting", 10, "the consumer is connected")
+        return self.seen()
+
     def is_as(self, before, is_drained=False):
         """All as it was: routing, sessions, the consumer."""
         wait_until(lambda: self.seen() == before, 10, lambda: f"all is as it was: {before}; it is {self.seen()}")
@@ -131,8 +136,7 @@ class World:
 
     def passes(self, *options):
         """The switch is done: a new epoch, clients on b, the consumer as it was."""
-        wait_until(lambda: self.seen().get("threads", ("",))[0] != "Connecting", 10, "the consumer is connected")
-        before = self.seen()
+        before = self.settled()
         self.proxy.switch("b", *options)
         after = self.seen()
         assert after["active"] == "b" and after["epoch"] == before["epoch"] + 1 and after["mode"] == "routing"
