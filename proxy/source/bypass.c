@@ -47,6 +47,7 @@ void bypass_add(struct source *s, const struct backend *b, const struct processl
                                     .sockets = sockets,
                                     .socket_count = socket_count };
     struct threads_leg *legs = NULL;
+    if (rows->count == 0) return; /* a true list has at least our own connection: nothing can be said of this one */
     sessions_each_leg(s->sessions, keep_stream_user, s);
     int rv = listing_collect_legs(s, b, &legs, &judged.live_count);
     judged.live = legs;
