@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Go libraries that DM is made of: go-sql-driver/mysql, go-mysql's client, and its BinlogSyncer."""
 import pytest
+from sluicetest import wait_until
 from sluicetest.golang import build_go, why_no_go
 
 BIG = 64 * 1024 * 1024
@@ -55,5 +56,6 @@ def test_binlog_syncer(routes, program, server):
     assert "TransactionPayloadEvent" in text and text.endswith(f"end {uuid}:1-{last}\n")
     text = routes.run(lambda route: [program, "stream", "7002", f"{uuid}:1-{last - 3}", f"{uuid}:1-{last}"])
     assert text.count("gtid ") == 3
-    dumps = [row for row in server.processlist() if row["Command"].startswith("Binlog Dump")]
-    assert not dumps, "the streams were killed by their readers"
+    if routes.mode != "passthrough":  # there no id that a client was told means anything to the server
+        wait_until(lambda: not [row for row in server.processlist() if row["Command"].startswith("Binlog Dump")], 10,
+                   lambda: f"the streams were killed by their readers: {server.processlist()}")
