@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
+#include "core/checks_dm.h"
 #include "core/error.h"
 #include "core/mem.h"
 #include "source/state.h"
@@ -312,6 +313,8 @@ static void add_server_checks(struct source *s, struct reading *r)
                                        .latch = backend_is_latched(r->to) ? s->record.latch : "",
                                        .old_latch = is_old_latched ? s->record.latch : "" };
     checks_add_servers(&r->server_checks, &in);
+    if (s->config->consumer.type == CONFIG_CONSUMER_DM)
+        checks_add_dm_server(&r->server_checks, r->to->config->name, &r->new_facts);
 }
 
 static void take_old(struct source *s, struct reading *r, struct question *q)
@@ -425,6 +428,24 @@ static void consumer_failed(struct source *s, struct reading *r, int status, con
     finish(s, r, CUTOVER_VERDICT_REFUSED, status == SLUICE_ERR_CANCELED ? status : SLUICE_ERR_REFUSED, full);
 }
 
+static void add_dm_checks(const struct source *s, struct reading *r, const struct consumer_status *found)
+{
+    const struct config_source *c = s->config;
+    struct checks_dm_address *advertise = mem_calloc(c->advertise_count + 1, sizeof *advertise);
+    if (advertise == NULL) {
+        r->server_checks.status = SLUICE_ERR_NOMEM;
+        return;
+    }
+    for (size_t i = 0; i < c->advertise_count; i++)
+        advertise[i] = (struct checks_dm_address){ c->advertise[i].host, c->advertise[i].port };
+    const struct checks_dm in = { .source_id = c->source_id,
+                                  .listen = { c->listen.host, c->listen.port },
+                                  .advertise = advertise,
+                                  .advertise_count = c->advertise_count };
+    checks_add_dm(&r->server_checks, &in, found);
+    mem_free(advertise);
+}
+
 static void on_consumer_status(void *arg, int status, const struct upstream_error *error,
                                const struct consumer_status *found)
 {
@@ -457,6 +478,7 @@ static void on_consumer_status(void *arg, int status, const struct upstream_erro
         if (r->kind == READING_CHECK) { /* at GATE the lines of CHECK stay, for the report */
             check_list_free(&r->server_checks);
             checks_add_consumer(&r->server_checks, found);
+            add_dm_checks(s, r, found);
             mem_free(r->plan);
             r->plan = NULL;
             if (found->refusal == NULL && consumer_plan(s->consumer, found, &r->plan, &why) != 0)
