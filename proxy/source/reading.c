@@ -66,10 +66,12 @@ static struct gtid_set *accepted_loss(const struct source *s, const struct readi
 }
 
 /* How D is judged: what the old server has stands for it, once its streams have ended; before that as a forecast. */
-static void fill_delivered(const struct reading *r, const struct gtid_set *loss, struct gtid_gate_input *in)
+static void fill_delivered(const struct source *s, const struct reading *r, const struct gtid_set *loss,
+                           struct gtid_gate_input *in)
 {
     in->accepted_loss = loss;
-    in->delivered_is_reader = !r->consumer_is_known;
+    /* D stands for a consumer that cannot tell; where no stream ever passed there is none that could miss anything. */
+    in->delivered_is_reader = !r->consumer_is_known && (s->has_streamed || !s->delivered.is_known);
     if (r->snapshot != NULL) {
         in->delivered_rule = GTID_GATE_DELIVERED_KNOWN;
         in->delivered = r->snapshot;
@@ -111,7 +113,7 @@ static int judge_gate(const struct source *s, struct reading *r, const struct gt
                                   .validator_count = r->positions.validator_count };
     /* What the server owns but has not yet executed (semi-sync waits so) is not lost: only with nothing owned is it rewound. */
     if (gtid_set_is_empty(owned) && gtid_uuid_parse(uuid, strlen(uuid), uuid_bytes) == 0) in.executed_uuid = uuid_bytes;
-    fill_delivered(r, loss, &in);
+    fill_delivered(s, r, loss, &in);
     fill_errant(r, old_known, &in);
     struct gtid_gate_result result;
     int rv = gtid_gate_check(&in, &result) == 0 ? 0 : SLUICE_ERR_NOMEM;
@@ -193,6 +195,8 @@ static void conclude(struct source *s, struct reading *r)
         status = r->new_replicates && !r->waits_for_old ? SLUICE_ERR_TIMEOUT : SLUICE_ERR_REFUSED;
     if (verdict == CUTOVER_VERDICT_FAILED) status = SLUICE_ERR_NOMEM;
     describe_verdict(r, verdict, text, sizeof text);
+    /* While a backend catches up before the pause, S stays as it was first read, like D: GATE reads it anew. */
+    r->check_rounds = r->kind == READING_CHECK ? r->check_rounds + 1 : 0;
     finish(s, r, verdict, status, text);
 }
 
@@ -471,7 +475,7 @@ static void on_consumer_status(void *arg, int status, const struct upstream_erro
     } else if (r->kind == READING_GATE && !consumer_status_is_quiet(found)) {
         finish(s, r, CUTOVER_VERDICT_REFUSED, SLUICE_ERR_REFUSED,
                "consumer: it was resumed by somebody after it had been paused");
-    } else if (positions_take(&r->positions, found) != 0) {
+    } else if (r->check_rounds == 0 && positions_take(&r->positions, found) != 0) {
         finish(s, r, CUTOVER_VERDICT_FAILED, SLUICE_ERR_NOMEM, "memory ran out");
     } else {
         r->consumer_is_known = found->is_known;
@@ -492,6 +496,7 @@ static void on_consumer_status(void *arg, int status, const struct upstream_erro
 void reading_start(struct source *s, struct reading *r, enum reading_kind kind, reading_done_fn done, void *arg)
 {
     assert(!r->is_active && r->to != NULL);
+    if (kind != READING_CHECK) r->check_rounds = 0;
     r->kind = kind;
     r->is_active = true;
     r->done = done;

@@ -80,6 +80,7 @@ struct reading {
     const struct switch_options *options;
     struct positions positions; /* of the last consumer status; kept for READING_NEW */
     bool consumer_is_known;
+    uint32_t check_rounds;     /* READING_CHECK in a row that were judged */
     char *plan;                /* what a pause would pause */
     struct gtid_set *snapshot; /* what the old server had when first asked in this phase: D's forecast, then D itself */
     bool snapshot_is_delivered; /* frozen after the last stream ended */
@@ -147,6 +148,7 @@ struct source {
     size_t stream_user_count;
     json_t *consumer_seen;      /* what the consumer said when it was last asked, as the status shows it; NULL: never */
     bool is_asking_consumer;    /* for the status alone */
+    bool has_streamed;          /* a binlog stream ran through this process */
     struct delivered delivered; /* D */
     struct dump_gate dump_gate;
     /* Before the first client is routed: what a dead process left on the active backend ends, and D begins. */

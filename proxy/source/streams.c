@@ -6,7 +6,7 @@
 #include "core/error.h"
 #include "source/state.h"
 
-enum { SETTLE_LIMIT_MS = 5000, SETTLE_AGAIN_MS = 20 };
+enum { SETTLE_LIMIT_MS = 6000, SETTLE_LISTING_MS = 2500, SETTLE_AGAIN_MS = 20 };
 
 /* ---- as it passes ---- */
 
@@ -15,6 +15,7 @@ static void on_request(void *arg, uint64_t stream, const struct tracker_dump_req
     struct source *s = arg;
     struct gtid_set *set = NULL;
     (void)stream;
+    s->has_streamed = true;
     if (!request->is_gtid) return; /* what that reader has, nobody can tell; what it is sent is counted all the same */
     int rv = gtid_set_decode(request->set, request->set_len, &set, NULL, NULL);
     if (rv == 0) {
@@ -96,12 +97,13 @@ static void on_listed(struct source *s, uint32_t op, int status, uint32_t found,
         gtid_set_del(delivered);
         return;
     }
-    if (status != 0) {
+    bool may_pass = status == SLUICE_ERR_TIMEOUT || status == SLUICE_ERR_UNREACHABLE;
+    if (status != 0 && (!may_pass || source_now(s) >= s->settle_deadline_ms)) {
         settled(s, text);
-    } else if (found == 0) {
+    } else if (status == 0 && found == 0) {
         delivered_begin(&s->delivered, delivered);
         settled(s, NULL);
-    } else if (source_now(s) >= s->settle_deadline_ms) {
+    } else if (status == 0 && source_now(s) >= s->settle_deadline_ms) {
         settled(s, "threads that a dead process left on the active backend do not end");
     } else {
         uv_timer_start(&s->settle_timer, on_settle_timer, SETTLE_AGAIN_MS, 0);
@@ -114,7 +116,7 @@ static void settle(struct source *s)
     struct backend *active = source_active(s);
     if (s->is_closing || active == NULL) return;
     s->settle_op++;
-    listing_empty(s, active, s->settle_op, s->config->limits.probe_timeout_ms, on_listed);
+    listing_empty(s, active, s->settle_op, SETTLE_LISTING_MS, on_listed);
 }
 
 void streams_settle(struct source *s)
