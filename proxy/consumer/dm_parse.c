@@ -83,17 +83,20 @@ static bool take_sync(const json_t *sync, struct dm_task *out)
     out->is_local = strcmp(string_of(sync, "binlogType"), "local") == 0;
     out->unresolved = json_array_size(groups);
     out->blocking_ddl = mem_strdup(ddl == NULL ? (json_array_size(ddls) > 0 ? "(not text)" : "") : ddl);
-    return take_string(sync, "syncerBinlogGtid", &out->syncer_gtid) &
-           take_string(sync, "masterBinlogGtid", &out->master_gtid) & take_string(sync, "conflictMsg", &out->conflict) &
-           (out->blocking_ddl != NULL);
+    bool has_syncer = take_string(sync, "syncerBinlogGtid", &out->syncer_gtid);
+    bool has_master = take_string(sync, "masterBinlogGtid", &out->master_gtid);
+    bool has_conflict = take_string(sync, "conflictMsg", &out->conflict);
+    return has_syncer && has_master && has_conflict && out->blocking_ddl != NULL;
 }
 
 static bool take_validation(const json_t *json, struct dm_validation *out)
 {
     out->is_present = is_filled_object(json);
     out->stage = dm_stage_parse(json_string_value(json_object_get(json, "stage")));
-    return take_string(json, "mode", &out->mode) & take_string(json, "validatorBinlogGtid", &out->gtid) &
-           take_result(json, &out->result);
+    bool has_mode = take_string(json, "mode", &out->mode);
+    bool has_gtid = take_string(json, "validatorBinlogGtid", &out->gtid);
+    bool has_result = take_result(json, &out->result);
+    return has_mode && has_gtid && has_result;
 }
 
 static bool take_task(const json_t *json, struct dm_task *out)
