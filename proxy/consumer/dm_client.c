@@ -30,8 +30,9 @@ struct attempt {
     struct text body;
     bool has_body, is_grpc;
     uint64_t deadline_ms;
-    size_t tried;  /* masters so far */
-    size_t master; /* the one being asked */
+    size_t tried;               /* masters so far */
+    size_t master;              /* the one being asked */
+    char why[DM_ERROR_LEN + 1]; /* of those that were passed over */
     dm_client_fn fn;
     void *arg;
 };
@@ -71,7 +72,7 @@ static void on_answer(void *arg, int status, const char *text, const struct http
 {
     struct attempt *a = arg;
     struct dm_client *c = a->client;
-    char why[DM_ERROR_LEN + 1], full[DM_ERROR_LEN + 120];
+    char why[DM_ERROR_LEN + 1], full[DM_ERROR_LEN + 1];
     bool is_final = status == SLUICE_ERR_CANCELED || status == SLUICE_ERR_NOMEM;
     snprintf(why, sizeof why, "%s", text);
     if (status == 0) status = judge(a, answer, why, &is_final);
@@ -81,13 +82,14 @@ static void on_answer(void *arg, int status, const char *text, const struct http
         return;
     }
     a->tried++;
+    snprintf(full, sizeof full, "%.200s%sDM master %s: %.190s", a->why, *a->why == '\0' ? "" : "; ",
+             c->masters[a->master], why);
+    strcpy(a->why, full);
     if (!is_final && a->tried < c->count && uv_now(c->loop) < a->deadline_ms) {
         a->master = (a->master + 1) % c->count;
         status = attempt_next(a);
         if (status == 0) return;
-        snprintf(why, sizeof why, "%s", error_text(status));
     }
-    snprintf(full, sizeof full, "DM master %s: %s", c->masters[a->master], why);
     attempt_end(a, status, full, NULL);
 }
 

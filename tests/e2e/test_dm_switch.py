@@ -74,13 +74,14 @@ class World:
 
 @pytest.fixture(name="world")
 def fixture_world(trio, sluice, request):
-    """Makes the world: world(relay=True, validator="full", dm={…}, proxy={…})."""
+    """Makes the world: world(relay=True, dm={…}, security={…}, hold_timeout="3s")."""
     made = []
 
-    def make(relay=False, dm=None, **how):
+    def make(relay=False, dm=None, security=None, **how):
         proxy = sluice(trio, consumer="none", **how)
         stand_in = DmStandIn(proxy.port, trio.c, relay=relay, **(dm or {}))
-        proxy.source["consumer"] = {"type": "dm", "master-addr": stand_in.address}
+        proxy.source["consumer"] = {"type": "dm", "master-addr": stand_in.address,
+                                    **({"security": security} if security else {})}
         made.append(World(trio, proxy, stand_in))
         proxy.start_ready()
         return made[-1]
