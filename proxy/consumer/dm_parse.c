@@ -104,10 +104,13 @@ static bool take_task(const json_t *json, struct dm_task *out)
     const char *unit = json_string_value(json_object_get(json, "unit"));
     out->stage = dm_stage_parse(json_string_value(json_object_get(json, "stage")));
     out->unit = dm_unit_parse(unit);
-    return take_string(json, "name", &out->name) & take_string(json, "unit", &out->unit_text) &
-           take_string(json, "unresolvedDDLLockID", &out->ddl_lock) & take_result(json, &out->result) &
-           take_sync(json_object_get(json, "sync"), out) &
-           take_validation(json_object_get(json, "validation"), &out->validation);
+    bool has_name = take_string(json, "name", &out->name);
+    bool has_unit = take_string(json, "unit", &out->unit_text);
+    bool has_lock = take_string(json, "unresolvedDDLLockID", &out->ddl_lock);
+    bool has_result = take_result(json, &out->result);
+    bool has_sync = take_sync(json_object_get(json, "sync"), out);
+    bool has_validation = take_validation(json_object_get(json, "validation"), &out->validation);
+    return has_name && has_unit && has_lock && has_result && has_sync && has_validation;
 }
 
 static bool take_relay(const json_t *json, struct dm_relay *out)
@@ -115,8 +118,10 @@ static bool take_relay(const json_t *json, struct dm_relay *out)
     out->is_present = is_filled_object(json);
     out->stage = dm_stage_parse(json_string_value(json_object_get(json, "stage")));
     out->is_caught_up = is_true(json, "relayCatchUpMaster");
-    return take_string(json, "relaySubDir", &out->sub_dir) & take_string(json, "relayBinlogGtid", &out->gtid) &
-           take_result(json, &out->result);
+    bool has_dir = take_string(json, "relaySubDir", &out->sub_dir);
+    bool has_gtid = take_string(json, "relayBinlogGtid", &out->gtid);
+    bool has_result = take_result(json, &out->result);
+    return has_dir && has_gtid && has_result;
 }
 
 static int unknown(struct dm_source *out, const char *why)

@@ -138,8 +138,8 @@ static void test_broken_plans_are_refused(void **state)
         "{\"type\":\"dm\",\"source\":\"m\",\"tasks\":{},\"relay\":false,\"relay-worker\":\"\",\"validators\":[]}",
         "{\"type\":\"dm\",\"source\":\"m\",\"tasks\":[1],\"relay\":false,\"relay-worker\":\"\",\"validators\":[]}",
         "{\"type\":\"dm\",\"source\":\"m\",\"tasks\":[\"\"],\"relay\":false,\"relay-worker\":\"\",\"validators\":[]}",
-        "{\"type\":\"dm\",\"source\":\"m\",\"tasks\":[],\"relay\":false,\"relay-worker\":\"\",\"validators\":[{"
-        "\"task\":\"t\"}]}",
+        ("{\"type\":\"dm\",\"source\":\"m\",\"tasks\":[],\"relay\":false,\"relay-worker\":\"\",\"validators\":[{"
+         "\"task\":\"t\"}]}"),
         "{\"type\":\"dm\",\"source\":\"m\",\"tasks\":[],\"relay\":1,\"relay-worker\":\"\",\"validators\":[]}",
     };
     (void)state;
