@@ -261,8 +261,13 @@ static void write_grpc(const struct op *op, struct text *out)
     case DM_ACT_RESUME_RELAY: dm_grpc_worker_relay(out, DM_RELAY_RESUME, source); return;
     case DM_ACT_STOP_RELAY: dm_grpc_relay(out, DM_RELAY_V2_STOP, source, op->plan.relay_worker); return;
     case DM_ACT_START_RELAY: dm_grpc_relay(out, DM_RELAY_V2_START, source, op->plan.relay_worker); return;
-    case DM_ACT_STOP_VALIDATION: dm_grpc_stop_validation(out, source, v->task); return;
-    case DM_ACT_START_VALIDATION: /* DM keeps the mode of one that was stopped, and refuses to be told it */
+    case DM_ACT_STOP_VALIDATION:
+        assert(v != NULL);
+        dm_grpc_stop_validation(out, source, v->task);
+        return;
+    case DM_ACT_START_VALIDATION:
+        assert(v != NULL);
+        /* DM keeps the mode of one that was stopped, and refuses to be told it */
         dm_grpc_start_validation(out, source, v->task, op->has_retried_mode ? v->mode : "");
         return;
     case DM_ACT_PAUSE_TASK:

@@ -344,7 +344,7 @@ void dm_parse_failure(int http_status, const char *body, size_t len, char *error
                  json_integer_value(json_object_get(json, "code")), string_of(json, "message"));
     } else {
         char said[161];
-        size_t n = len < sizeof said - 1 ? len : sizeof said - 1;
+        size_t n = body == NULL ? 0 : len < sizeof said - 1 ? len : sizeof said - 1;
         for (size_t i = 0; i < n; i++)
             said[i] = isprint((unsigned char)body[i]) ? body[i] : ' ';
         said[n] = '\0';
