@@ -8,7 +8,7 @@ from sluicetest.dm_stand_in import DmStandIn
 
 TABLE = "CREATE TABLE test.rows_written (k BIGINT NOT NULL PRIMARY KEY, writer VARCHAR(16) NOT NULL, " \
         "body VARCHAR(400) NOT NULL)"
-SWITCHES = 4
+SWITCHES = 24
 
 
 class World:
