@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every binlog dump is weighed against what the backend has: what would lose rows without a word is refused, with the reason."""
+"""Every binlog dump is weighed against what the backend has: what would lose rows silently is refused, with why."""
 import time
 import uuid
 
@@ -32,7 +32,8 @@ class Reader:
     """A binlog client with bare hands: it says what it has, and notes how it is answered."""
 
     def __init__(self, port, server_id=7001, user="repl"):
-        self.connection = pymysql.connect(host="127.0.0.1", port=port, user=user, password=PASSWORDS[user], read_timeout=30)
+        self.connection = pymysql.connect(host="127.0.0.1", port=port, user=user,
+                                          password=PASSWORDS[user], read_timeout=30)
         self.server_id = server_id
         with self.connection.cursor() as cursor:
             cursor.execute("SET @source_binlog_checksum = 'NONE', @master_binlog_checksum = 'NONE'")
@@ -47,7 +48,8 @@ class Reader:
 
     def register(self):
         """COM_REGISTER_SLAVE as go-mysql sends it: with the account's password."""
-        text = b"".join(len(one).to_bytes(1, "little") + one for one in (b"dm-worker", b"repl", PASSWORDS["repl"].encode()))
+        words = (b"dm-worker", b"repl", PASSWORDS["repl"].encode())
+        text = b"".join(len(one).to_bytes(1, "little") + one for one in words)
         self._send(COM_REGISTER_SLAVE, self.server_id.to_bytes(4, "little") + text + bytes(10))
         return self._read()
 
@@ -147,7 +149,7 @@ def test_a_reader_that_the_backend_can_serve_passes(world):
 
 
 def test_a_backend_that_lags_is_waited_for_and_then_serves(world):
-    """Ranges of another server that the active one still lacks: the reader waits, and gets its stream once they are there."""
+    """Ranges of another server that the active one still lacks: the reader waits, and gets its stream after that."""
     here = world(dump_gate_wait="30s")
     here.switch_to_b()
     here.b.stop_replica()
@@ -162,7 +164,7 @@ def test_a_backend_that_lags_is_waited_for_and_then_serves(world):
 
 
 def test_a_backend_that_does_not_catch_up_is_not_read(world):
-    """The same, and nothing comes: an error that names the range, after dump-gate-wait; the source goes on as it was."""
+    """The same, and nothing comes: an error that names the range, after dump-gate-wait; all goes on as it was."""
     here = world(dump_gate_wait="1s")
     here.switch_to_b()
     here.b.stop_replica()
@@ -198,7 +200,7 @@ def test_a_gate_that_warns_lets_pass_and_says_so(world):
 
 
 def test_a_backend_that_was_set_back_is_latched(world):
-    """A reader has transactions of the backend's own uuid that it no longer has: refused at once, and nothing passes any more."""
+    """A reader has transactions of the backend's own uuid that it no longer has: refused at once, and latched."""
     here = world(dump_gate_wait="30s", probe_interval="60s")
     here.b.stop_replica()
     had = here.a.executed()

@@ -16,7 +16,7 @@ ALIASES = 0xc0000000  # ids of our choice begin here
 
 
 class PlainProxy:
-    """What a virtual IP or a TCP proxy does in Sluice's place: new connections go to the server that is |server| then."""
+    """What a virtual IP or a TCP proxy does in Sluice's place: new connections go to |server| as it is then."""
 
     def __init__(self, server):
         self.server = server
@@ -112,7 +112,7 @@ def even_out(a, b):
 
 def ended_by(server, killer, victim, binary):
     """
-    A KILL through the proxy ends |victim|. MySQL 9 no longer has COM_PROCESS_KILL: then the server's own answer comes through, as
+    A KILL through the proxy ends |victim|. MySQL 9 no longer has COM_PROCESS_KILL: its own answer comes through, as
     it does without a proxy, and the victim lives.
     """
     direct = server.connect("app")
@@ -252,7 +252,7 @@ def test_a_query_that_is_killed_ends_alone(world):
 
     thread = threading.Thread(target=sleep)
     thread.start()
-    wait_until(lambda: any(row["Info"] and "SLEEP" in row["Info"] for row in here.a.processlist()), 10, "the query runs")
+    wait_until(lambda: any("SLEEP" in (row["Info"] or "") for row in here.a.processlist()), 10, "the query runs")
     ask(killer, f"/* from a test */ kill query {victim.thread_id()} -- now")
     thread.join(20)
     assert [list(rows) for rows in seen] == [[{"cut": 1}]]
@@ -269,7 +269,7 @@ def test_a_foreign_thread_is_killed_as_it_is_named(world):
 
 
 def test_a_kill_that_cannot_be_read_is_refused_and_the_session_goes_on(world):
-    """A thread named by an expression, a second statement behind it, or a prepared KILL: nobody could translate them."""
+    """A thread named by an expression, a second statement behind it, a prepared KILL: nobody could translate them."""
     here = start(world())
     client = here.connect()
     for text in ("KILL @x", "KILL 5+1", "KILL CONNECTION_ID()"):
