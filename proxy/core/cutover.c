@@ -161,7 +161,7 @@ static void undo(struct cutover *c, struct cutover_effects *effects, enum cutove
     }
     cutover_move(c, CUTOVER_STATE_UNDO_RELEASE, effects, c->text);
     effect_add(c, effects, CUTOVER_DO_RELEASE_OLD);
-    if (!c->has_plan) {
+    if (!c->has_paused) {
         end(c, effects);
         return;
     }
@@ -210,7 +210,6 @@ static bool hold_is_over(struct cutover *c, struct cutover_effects *effects)
 static void begin_record(struct cutover *c, const struct cutover_event *ev, struct cutover_effects *effects)
 {
     cutover_move(c, CUTOVER_STATE_RECORD, effects, ev->text);
-    c->has_plan = true; /* from the write on, a crash may find it */
     ask(c, effects, CUTOVER_DO_RECORD);
 }
 
@@ -266,7 +265,6 @@ static void step_record(struct cutover *c, const struct cutover_event *ev, struc
 {
     if (ev->type != CUTOVER_EV_RECORDED) return;
     if (ev->status != 0) {
-        c->has_plan = false; /* nothing was paused */
         undo_failed_answer(c, ev, effects);
         return;
     }
@@ -281,6 +279,7 @@ static void step_park(struct cutover *c, const struct cutover_event *ev, struct 
     if (ev->type != CUTOVER_EV_PARKED) return;
     if (ev->count == 0 || c->old_is_dead) { /* what a dead server began to send does not end */
         cutover_move(c, CUTOVER_STATE_PAUSE, effects, ev->text);
+        c->has_paused = true;
         ask(c, effects, CUTOVER_DO_PAUSE);
     } else if (c->now_ms >= c->deadline_ms) {
         char text[CUTOVER_TEXT_LEN + 1];
@@ -529,14 +528,14 @@ static void step_idle(struct cutover *c, const struct cutover_event *ev, struct 
         c->exit = CUTOVER_EXIT_DONE;
         c->error = 0;
         c->text[0] = '\0';
-        c->has_plan = false;
+        c->has_paused = false;
         cutover_move(c, CUTOVER_STATE_CHECK, effects, ev->text);
         ask(c, effects, CUTOVER_DO_READ_CHECK);
     } else if (ev->type == CUTOVER_EV_RECOVER) {
         c->exit = CUTOVER_EXIT_DONE;
         c->error = 0;
         c->text[0] = '\0';
-        c->has_plan = true;
+        c->has_paused = true; /* it cannot be told how far the dead process came */
         if (ev->flipped) {
             begin_release(c, effects, "restart: the flip is on disk, going on");
             return;

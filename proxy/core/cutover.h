@@ -145,7 +145,7 @@ struct cutover {
     uint32_t op;      /* of the effect whose answer is awaited */
     bool is_asked;    /* an answer is awaited */
     bool old_is_dead; /* an operator's word: the old server is asked nothing */
-    bool has_plan;    /* something may be paused: it is resumed whatever happens */
+    bool has_paused;  /* a pause was ordered, or may have been by a process that is dead: it is taken back */
     struct cutover_limits limits;
     uint64_t deadline_ms;                /* of the state; UINT64_MAX: none */
     uint64_t ask_at_ms;                  /* when to ask (again); UINT64_MAX: no question is due */

@@ -109,6 +109,13 @@ void backend_latch(struct backend *b, const struct gtid_set *missing, const char
     struct text text = TEXT_INIT;
     gtid_set_describe(missing, ranges, sizeof ranges);
     text_printf(&text, "rewound: it no longer has %s, %s", ranges, which);
+    /* There is one latch: that of the active backend stays until a person clears it, and the other one is found again. */
+    struct backend *active = source_active(s);
+    b->is_confirmed = false;
+    if (active != NULL && active != b && backend_is_latched(active)) {
+        text_free(&text);
+        return;
+    }
     if (*s->record.latch == '\0') {
         log_error("backend was set back: no stream and no switch until a person clears it",
                   LOG_STR("source", s->config->source_id), LOG_STR("backend", b->config->name),
@@ -117,7 +124,6 @@ void backend_latch(struct backend *b, const struct gtid_set *missing, const char
     if (record_set(&s->record.latch, text_str(&text)) == 0 &&
         record_set(&s->record.latch_backend, b->config->name) == 0)
         s->latch_is_dirty = true;
-    b->is_confirmed = false;
     text_free(&text);
 }
 
@@ -236,7 +242,10 @@ static void probe_submit(struct backend *b)
 {
     struct source *s = b->source;
     char key[64];
-    b->target.addr = b->addresses[b->address_at];
+    const struct sockaddr_storage *next = &b->addresses[b->address_at];
+    /* Only an address under which the pinned uuid was seen is confirmed: of a name with several, the next one is not yet. */
+    if (memcmp(&b->target.addr, next, sizeof *next) != 0) b->is_confirmed = false;
+    b->target.addr = *next;
     upstream_target_text(&b->target, key, sizeof key);
     const struct upstream_job job = { .target = &b->target,
                                       .key = key,

@@ -321,7 +321,7 @@ static void do_adopt(struct source *s, struct source_call *call)
                    (unsigned long long)s->record.epoch);
         return;
     }
-    if (active != NULL && active != b && (*s->record.latch == '\0' || sessions_leg_count(s->sessions) > 0)) {
+    if (active != NULL && active != b && (!backend_is_latched(active) || sessions_leg_count(s->sessions) > 0)) {
         reply_text(call, 409, CODE_REFUSED, "backend %s is active: use sluice switch %s %s", active->config->name,
                    s->config->source_id, b->config->name);
         return;
@@ -354,10 +354,16 @@ static void repin_write(struct source *s, struct source_call *call, struct backe
 static void on_repin_judged(struct source *s, void *arg, int status, const char *text)
 {
     struct source_call *call = arg;
-    if (status == 0) {
-        repin_write(s, call, source_active(s));
-    } else {
+    struct backend *judged = s->placement.backend;
+    if (status != 0) {
         reply_text(call, 409, CODE_REFUSED, "%s", text);
+    } else if (is_busy(s, call)) {
+        return; /* and was told so */
+    } else if (judged != source_active(s)) {
+        reply_text(call, 409, CODE_FAILED, "backend %s is not the active one any more; try again",
+                   judged->config->name);
+    } else {
+        repin_write(s, call, judged);
     }
 }
 

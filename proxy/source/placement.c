@@ -26,7 +26,7 @@ static int judge_others(struct source *s, const struct backend *b, char *text, s
     for (size_t i = 0; i < s->backend_count; i++) {
         const struct backend *other = &s->backends[i];
         if (other == b) continue;
-        if (!other->has_facts || !other->is_reachable) {
+        if (!other->has_facts || !other->is_reachable || other->is_wrong) {
             snprintf(text, room,
                      "the consumer cannot tell what it has, and backend %s, which may have been the active one, was "
                      "not seen; "
@@ -167,7 +167,9 @@ static void on_first_judged(struct source *s, void *arg, int status, const char 
         source_admit(s);
         return;
     }
-    if (s->is_writing) return; /* judged again with the next probe */
+    const struct backend *b = source_backend(s, s->config->active);
+    if (b == NULL || strcmp(b->facts.server_uuid, b->pin) != 0) return; /* another server answered meanwhile */
+    if (s->is_writing) return;                                          /* judged again with the next probe */
     if (record_source_copy(&first, &s->record) == 0 && record_set(&first.active, s->config->active) == 0) {
         first.has_record = true;
         first.epoch = 1;
@@ -181,7 +183,7 @@ static void on_first_judged(struct source *s, void *arg, int status, const char 
 void first_start_judge(struct source *s)
 {
     struct backend *b = source_backend(s, s->config->active);
-    if (s->placement.is_active || b == NULL || *b->pin == '\0' || !b->is_reachable) return;
+    if (s->placement.is_active || b == NULL || *b->pin == '\0' || !b->is_reachable || b->is_wrong) return;
     if (s->config->consumer.type == CONFIG_CONSUMER_REPLICA && !s->consumer_is_resolved) return;
     placement_judge(s, b, on_first_judged, NULL);
 }

@@ -340,6 +340,25 @@ static void take_old(struct source *s, struct reading *r, struct question *q)
 
 static void ask(struct source *s, struct reading *r, struct backend *b);
 
+/* Set back since CHECK: latched by a probe, or short of what it had when it was last probed. What it owns is not lost. */
+static bool is_rewound(struct source *s, struct reading *r)
+{
+    struct gtid_set *has = NULL;
+    bool is_latched = backend_is_latched(r->to), is_short = false;
+    if (!is_latched && r->to->executed != NULL && gtid_set_union(r->new_gtids.executed, r->new_gtids.owned, &has) == 0)
+        is_short = !gtid_set_contains(has, r->to->executed);
+    gtid_set_del(has);
+    if (!is_latched && !is_short) return false;
+    char text[TEXT_LEN];
+    snprintf(text, sizeof text, "backend %s: %.300s; rebuild it, then: sluice repin", r->to->config->name,
+             is_latched ? s->record.latch : "rewound: it lacks transactions that it had when it was last probed");
+    check_list_free(&r->gate_checks);
+    check_add(&r->gate_checks, "C05", "not-rewound", CHECK_FAIL, "rebuild it, then: sluice repin SOURCE BACKEND", "%s",
+              text);
+    finish(s, r, CUTOVER_VERDICT_REFUSED, SLUICE_ERR_REWOUND, text);
+    return true;
+}
+
 static void take_new(struct source *s, struct reading *r, struct question *q)
 {
     if (!q->is_facts && !is_pinned_server(s, r, q->backend, q->gtids.server_uuid)) return;
@@ -355,6 +374,7 @@ static void take_new(struct source *s, struct reading *r, struct question *q)
         const struct backend *active = source_active(s);
         r->new_replicates = active != NULL && facts_replicates_from(&r->new_facts, active->pin);
     }
+    if (r->kind != READING_CHECK && is_rewound(s, r)) return;
     if (r->kind == READING_NEW) {
         backend_confirm(r->to, &q->target); /* the pinned uuid answered just now, under this address */
         judge(s, r);

@@ -79,7 +79,9 @@ static void on_latch_written(void *arg, int status, uint64_t number)
 
 void source_write_latch(struct source *s)
 {
-    if (!s->latch_is_dirty || s->is_writing || s->run.is_open || s->is_closing) return;
+    /* A flip has a copy of the record on its way; it takes the latch along, and so does what settles an unknown one. */
+    bool is_flipping = s->cutover.state == CUTOVER_STATE_FLIP || s->cutover.state == CUTOVER_STATE_FLIP_UNKNOWN;
+    if (!s->latch_is_dirty || s->is_writing || is_flipping || s->is_closing) return;
     s->latch_is_dirty = false;
     s->is_writing = true;
     s->jobs++;

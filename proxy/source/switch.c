@@ -265,9 +265,11 @@ static void do_read(struct source *s, uint32_t op, enum reading_kind kind)
     if (r->is_active) reading_abandon(r);
     s->run.reading_op = op; /* one reading at a time: an abandoned one is not heard any more */
     bool is_first = r->kind != kind;
-    if ((kind == READING_GATE && is_first) || (kind == READING_NEW && is_first && s->delivered.is_known)) {
+    bool is_stale = kind == READING_GATE || s->delivered.is_known || !r->snapshot_is_delivered;
+    if (is_first && kind != READING_CHECK && is_stale) {
         gtid_set_del(r->snapshot); /* D anew: after the pause, and once the last stream has ended */
         r->snapshot = NULL;
+        r->snapshot_is_delivered = false;
     }
     if (fault_is_on("skip-gate") && kind != READING_CHECK) {
         r->kind = kind;
@@ -366,7 +368,8 @@ static void on_old_listed(struct source *s, uint32_t op, int status, uint32_t fo
         .type = CUTOVER_EV_LISTED, .op = op, .status = status, .count = found, .text = text
     };
     s->run.thread_kills += status == 0 ? found : 0;
-    if (status == 0 && found == 0) {
+    bool is_awaited = s->cutover.is_asked && s->cutover.op == op; /* else it is of a switch that was undone meanwhile */
+    if (status == 0 && found == 0 && is_awaited) {
         freeze_delivered(s, delivered);
     } else {
         gtid_set_del(delivered);

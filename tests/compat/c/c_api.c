@@ -213,8 +213,8 @@ static void users(MYSQL *m)
     identity(m);
     told(m, "change back", mysql_change_user(m, setting("COMPAT_USER"), setting("COMPAT_PASSWORD"), "test"));
     identity(m);
-    int refused = mysql_change_user(m, setting("COMPAT_OTHER"), "not the password", NULL);
-    printf("change user with a wrong password: %u\n", refused == 0 ? 0 : mysql_errno(m));
+    bool is_refused = mysql_change_user(m, setting("COMPAT_OTHER"), "not the password", NULL) != 0;
+    printf("change user with a wrong password: %u\n", is_refused ? mysql_errno(m) : 0);
 }
 
 static void commands(MYSQL *m)
