@@ -4,9 +4,5 @@
 
 int main(int argc, char **argv)
 {
-#ifdef SLUICE_WITHOUT_SERVE
-    return cli_main(argc, argv, &(struct cli_hooks){ .serve = NULL });
-#else
     return cli_main(argc, argv, &(struct cli_hooks){ .serve = serve_run });
-#endif
 }
