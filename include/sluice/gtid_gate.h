@@ -55,7 +55,8 @@ struct gtid_gate_input {
 
     enum gtid_gate_delivered delivered_rule;
     const struct gtid_set *delivered; /* D; not NULL with GTID_GATE_DELIVERED_KNOWN, else unused */
-    bool delivered_is_reader;         /* the consumer cannot tell its set: D stands for it, P in D is asked too */
+    bool delivered_is_newer;  /* D was read after E: what E lacks may have come in between, so it is waited for */
+    bool delivered_is_reader; /* the consumer cannot tell its set: D stands for it, P in D is asked too */
 
     const struct gtid_set *accepted_loss; /* L: taken from S, W, V and D before they are judged; NULL: nothing */
 

@@ -9,7 +9,7 @@ struct gate_case {
     const char *s1, *s2, *v;
     const char *d;
     enum gtid_gate_delivered d_rule;
-    bool d_is_reader;
+    bool d_is_reader, d_is_newer;
     const char *loss;
     enum gtid_gate_errant errant;
     const char *old;
@@ -45,6 +45,7 @@ static void run(const struct gate_case *c, char *out, size_t size)
         .validator_count = v != NULL,
         .delivered_rule = c->d_rule,
         .delivered = d,
+        .delivered_is_newer = c->d_is_newer,
         .delivered_is_reader = c->d_is_reader,
         .accepted_loss = loss,
         .errant_rule = c->errant,
@@ -164,6 +165,24 @@ static void test_gate_refuses_when_new_backend_lacks_its_own_transactions(void *
     c.own_uuid = W;
     expect(&c, "LAGGING\n"
                "wait gtid-D in gtid-E: the new server lacks 3 transactions of gtid-D: " V ":11-12," U ":18\n");
+}
+
+/* D read after E may hold what the new server wrote in between: that is waited for. A reader's set is older than E always. */
+static void test_gate_waits_where_delivered_was_read_after_executed(void **state)
+{
+    (void)state;
+    struct gate_case c = {
+        .p = "", .e = V ":1-10", .d = V ":1-12", .own_uuid = V, .d_is_newer = true, .d_rule = GTID_GATE_DELIVERED_KNOWN
+    };
+    expect(&c, "LAGGING\n"
+               "wait gtid-D in gtid-E: the new server lacks 2 transactions of gtid-D: " V ":11-12\n");
+    c.s1 = V ":1-12";
+    expect(&c,
+           "REFUSED\n"
+           "ok gtid-P in gtid-S(orders): gtid-S(orders) has all that the new server has purged (0 transactions)\n"
+           "fail(rewound) gtid-S(orders) in gtid-E: the new server lacks 2 transactions of gtid-S(orders), some of its "
+           "own UUID: it was set back, and waiting brings none of them: " V ":11-12\n"
+           "wait gtid-D in gtid-E: the new server lacks 2 transactions of gtid-D: " V ":11-12\n");
 }
 
 /* D unknown: refused, unless the operator accepted what may be lost. */
@@ -416,6 +435,7 @@ int main(void)
         cmocka_unit_test(test_gate_lags_when_new_backend_is_only_behind),
         cmocka_unit_test(test_gate_lags_when_delivered_is_not_executed_although_s_is),
         cmocka_unit_test(test_gate_refuses_when_new_backend_lacks_its_own_transactions),
+        cmocka_unit_test(test_gate_waits_where_delivered_was_read_after_executed),
         cmocka_unit_test(test_gate_refuses_when_delivered_is_unknown),
         cmocka_unit_test(test_gate_takes_delivered_for_a_reader_that_cannot_tell),
         cmocka_unit_test(test_gate_asks_of_a_validator_only_what_it_can_tell),
