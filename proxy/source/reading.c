@@ -188,6 +188,7 @@ static enum cutover_verdict worse(enum cutover_verdict a, enum cutover_verdict b
 static void conclude(struct source *s, struct reading *r)
 {
     char text[TEXT_LEN];
+    checks_waive(&r->server_checks, r->options->waived);
     enum cutover_verdict verdict =
         worse(check_verdict(&r->server_checks), worse(check_verdict(&r->list_checks), check_verdict(&r->gate_checks)));
     int status = 0;
@@ -308,6 +309,8 @@ static void add_server_checks(struct source *s, struct reading *r)
 {
     const struct backend *active = source_active(s);
     bool is_old_latched = r->from != NULL && backend_is_latched(r->from);
+    bool is_dm = s->config->consumer.type == CONFIG_CONSUMER_DM;
+    const struct facts *last_seen = active != NULL && active->has_facts ? &active->facts : NULL;
     const struct checks_servers in = { .old_name = active == NULL ? "" : active->config->name,
                                        .new_name = r->to->config->name,
                                        .old_facts = r->from == NULL ? NULL : &r->old_facts,
@@ -315,10 +318,11 @@ static void add_server_checks(struct source *s, struct reading *r)
                                        .old_uuid = active == NULL ? "" : active->pin,
                                        .new_pin = r->to->pin,
                                        .latch = backend_is_latched(r->to) ? s->record.latch : "",
-                                       .old_latch = is_old_latched ? s->record.latch : "" };
+                                       .old_latch = is_old_latched ? s->record.latch : "",
+                                       .old_settings = r->from == NULL ? last_seen : &r->old_facts,
+                                       .consumer_keeps_settings = is_dm };
     checks_add_servers(&r->server_checks, &in);
-    if (s->config->consumer.type == CONFIG_CONSUMER_DM)
-        checks_add_dm_server(&r->server_checks, r->to->config->name, &r->new_facts);
+    if (is_dm) checks_add_dm_server(&r->server_checks, r->to->config->name, &r->new_facts);
 }
 
 static void take_old(struct source *s, struct reading *r, struct question *q)

@@ -62,8 +62,9 @@ struct switch_options {
     struct gtid_set *accept_errant; /* NULL: nothing */
     uint8_t (*accept_errant_uuids)[GTID_UUID_BYTES];
     size_t accept_errant_uuid_count;
-    char *gtid_s; /* consumer manual; NULL: not given */
-    json_t *json; /* as asked, for the record */
+    char *gtid_s;    /* consumer manual; NULL: not given */
+    uint32_t waived; /* checks_waive_parse() */
+    json_t *json;    /* as asked, for the record */
 };
 
 /* Read both servers and the consumer, judge, tell. One of a source at a time. */
