@@ -411,6 +411,11 @@ static int take_answer(struct op *op, const char *body, size_t len, char *why)
     return SLUICE_ERR_INVALID;
 }
 
+static bool has_no_tasks(const struct op *op, int status)
+{
+    return status != 0 || !op->facts->source.is_known;
+}
+
 /* A question about circumstances that got no answer leaves them unknown; the checks say so. */
 static void on_answer(void *arg, int status, const char *text, const char *body, size_t len)
 {
@@ -424,12 +429,16 @@ static void on_answer(void *arg, int status, const char *text, const char *body,
         return;
     }
     if (op->step == STEP_CONFIG && status != 0) op->facts->config_error = mem_strdup(why);
+    if (op->step == STEP_MEMBERS && status != 0) op->facts->members_error = mem_strdup(why);
     if (op->step == STEP_STATUS && op->kind != OP_STATUS) {
         if (status != 0) {
             again_after_failure(op);
         } else {
             on_looked(op);
         }
+    } else if (op->step == STEP_STATUS && op->dm->has_paused && has_no_tasks(op, status) &&
+               left_ms(op) > BACKOFF_MS * 2) {
+        again(op, BACKOFF_MS); /* a leader or a worker that changes in the middle of a switch */
     } else if (op->step == STEP_STATUS && status != 0) {
         op_end(op, status);
     } else if (op->step == STEP_LOCKS || op->dm->has_paused || left_ms(op) < EXTRA_MS_MIN) {

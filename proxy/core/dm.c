@@ -75,6 +75,8 @@ void dm_facts_free(struct dm_facts *f)
     mem_free(f->leader);
     mem_free(f->worker);
     mem_free(f->config_error);
+    mem_free(f->members_error);
+    mem_free(f->from_user);
     mem_free(f->flavor);
     mem_free(f->from_host);
     for (size_t i = 0; i < f->lock_count; i++) {
@@ -149,13 +151,6 @@ static bool is_quiet(enum consumer_stage stage)
            stage == CONSUMER_STAGE_FINISHED;
 }
 
-/* Something that we pause: it reads, or DM may make it read again. */
-static bool is_awake(enum consumer_stage stage)
-{
-    return stage == CONSUMER_STAGE_RUNNING || stage == CONSUMER_STAGE_PAUSED_BY_ERROR ||
-           stage == CONSUMER_STAGE_IN_MOTION;
-}
-
 static bool relay_is_quiet(const struct dm_relay *r)
 {
     return !r->is_present || is_quiet(dm_stage_of(r->stage, &r->result));
@@ -198,13 +193,13 @@ bool dm_plan_has(const struct dm_plan *p, const char *task)
 
 static int plan_add(const struct dm_task *t, struct dm_plan *p)
 {
-    if (is_awake(task_stage(t))) {
+    if (consumer_stage_is_awake(task_stage(t))) {
         p->tasks[p->task_count] = mem_strdup(t->name);
         if (p->tasks[p->task_count] == NULL) return SLUICE_ERR_NOMEM;
         p->task_count++;
     }
     const struct dm_validation *v = &t->validation;
-    if (v->is_present && is_awake(dm_stage_of(v->stage, &v->result))) {
+    if (v->is_present && consumer_stage_is_awake(dm_stage_of(v->stage, &v->result))) {
         struct dm_plan_validator *out = &p->validators[p->validator_count++];
         out->task = mem_strdup(t->name);
         out->mode = mem_strdup(text_of(v->mode));
@@ -220,7 +215,7 @@ int dm_plan_make(const struct dm_facts *f, struct dm_plan *out)
     if (!s->is_known) return SLUICE_ERR_REFUSED;
     p.tasks = mem_calloc(s->task_count + 1, sizeof *p.tasks);
     p.validators = mem_calloc(s->task_count + 1, sizeof *p.validators);
-    p.has_relay = s->relay.is_present && is_awake(dm_stage_of(s->relay.stage, &s->relay.result));
+    p.has_relay = s->relay.is_present && consumer_stage_is_awake(dm_stage_of(s->relay.stage, &s->relay.result));
     p.relay_worker = mem_strdup(p.has_relay && f->has_config && !f->enable_relay ? text_of(s->worker) : "");
     int rv = p.tasks == NULL || p.validators == NULL || p.relay_worker == NULL ? SLUICE_ERR_NOMEM : 0;
     for (size_t i = 0; rv == 0 && i < s->task_count; i++)
@@ -246,7 +241,7 @@ static int fill_task(const struct dm_task *t, bool is_ours, struct consumer_task
     struct text detail = TEXT_INIT;
     out->name = mem_strdup(t->name);
     out->stage = task_stage(t);
-    out->is_reading = is_awake(out->stage);
+    out->is_reading = consumer_stage_is_awake(out->stage);
     out->s = t->has_sync ? set_of(t->syncer_gtid) : NULL;
     text_printf(&detail, "unit %s", text_of(t->unit_text));
     if (t->has_sync && t->is_local) text_puts(&detail, ", reads the relay");

@@ -90,7 +90,8 @@ struct dm_lock {
 
 /* All that a check wants to know beside the tasks. */
 struct dm_facts {
-    char *leader; /* name and address, "" when there is none */
+    char *leader;        /* name and address, "" when there is none */
+    char *members_error; /* why nothing is known of masters and workers; NULL when it is */
     unsigned masters, masters_alive;
     bool is_bound; /* a worker has this source */
     char *worker;  /* which */
@@ -100,6 +101,7 @@ struct dm_facts {
     char *flavor;
     char *from_host; /* where DM reads from; "" when not told */
     unsigned from_port;
+    char *from_user; /* the account it reads with; "" when not told */
     bool locks_are_known;
     struct dm_lock *locks;
     size_t lock_count;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/positions.h"
+#include <stdio.h>
 #include "core/dm.h"
 #include "core/mem.h"
 #include "sluice/gtid.h"
@@ -39,6 +40,34 @@ bool consumer_status_is_quiet(const struct consumer_status *s)
     }
     if (s->relay.is_present && !stage_is_quiet(s->relay.stage)) return false;
     return !s->validator.is_present || stage_is_quiet(s->validator.stage);
+}
+
+bool consumer_stage_is_awake(enum consumer_stage stage)
+{
+    return stage == CONSUMER_STAGE_RUNNING || stage == CONSUMER_STAGE_PAUSED_BY_ERROR ||
+           stage == CONSUMER_STAGE_IN_MOTION;
+}
+
+static bool part_is_awake(const struct consumer_part *part)
+{
+    return part->is_present && !stage_is_quiet(part->stage);
+}
+
+void consumer_status_tell_awake(const struct consumer_status *s, char *out, size_t room)
+{
+    *out = '\0';
+    for (size_t i = 0; i < s->task_count; i++) {
+        const struct consumer_task *t = &s->tasks[i];
+        if (stage_is_quiet(t->stage)) continue;
+        snprintf(out, room, "task %.60s: %s, %.180s", t->name, consumer_stage_name(t->stage),
+                 t->detail == NULL ? "" : t->detail);
+        return;
+    }
+    if (part_is_awake(&s->relay)) {
+        snprintf(out, room, "relay: %s", consumer_stage_name(s->relay.stage));
+    } else if (part_is_awake(&s->validator)) {
+        snprintf(out, room, "validator: %s", consumer_stage_name(s->validator.stage));
+    }
 }
 
 const char *consumer_stage_name(enum consumer_stage stage)

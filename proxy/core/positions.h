@@ -53,5 +53,11 @@ struct consumer_status {
 void consumer_status_free(struct consumer_status *s);
 /* consumer_status_is_quiet - no task, relay or validator reads or may begin to read by itself. */
 bool consumer_status_is_quiet(const struct consumer_status *s);
+/* consumer_stage_is_awake - it reads, or may begin to by itself: a pause is for it. */
+bool consumer_stage_is_awake(enum consumer_stage stage);
+/*
+ * consumer_status_tell_awake - what is not quiet, for an operator: "task t1: Running". "" when all is. |room| of 300 is enough.
+ */
+void consumer_status_tell_awake(const struct consumer_status *s, char *out, size_t room);
 /* consumer_stage_name - "Running", "Paused", "Paused (error)", "Stopped", "Finished", "InMotion", "Unknown". */
 const char *consumer_stage_name(enum consumer_stage stage);

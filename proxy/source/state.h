@@ -88,6 +88,9 @@ struct reading {
     bool new_replicates;
     bool old_replicates; /* from whomever: a backend that is merely ahead of it is waited for */
     bool waits_for_old;  /* the last judgement: it is */
+    enum reading_kind lag_kind;
+    uint64_t lag_first, lag_last; /* transactions that were missing at first, and are now */
+    uint64_t lag_first_ms;
     struct facts new_facts, old_facts;
     struct gtids new_gtids, old_gtids;
     struct check_list server_checks; /* of READING_CHECK */
