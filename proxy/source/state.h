@@ -25,7 +25,13 @@
 #include "upstream/pool.h"
 #include "upstream/queries.h"
 
-enum { BACKEND_ADDRESSES_MAX = 8, BACKEND_ERROR_LEN = 300, SOURCE_WAITING_LEN = 360, SOURCE_STREAM_USERS_MAX = 8 };
+enum {
+    BACKEND_ADDRESSES_MAX = 8,
+    BACKEND_ERROR_LEN = 300,
+    SOURCE_WAITING_LEN = 360,
+    SOURCE_STREAM_USERS_MAX = 8,
+    SOURCE_CUTS_MAX = 16
+};
 
 /* One server of the group, as the probes see it. */
 struct backend {
@@ -62,8 +68,9 @@ struct switch_options {
     struct gtid_set *accept_errant; /* NULL: nothing */
     uint8_t (*accept_errant_uuids)[GTID_UUID_BYTES];
     size_t accept_errant_uuid_count;
-    char *gtid_s; /* consumer manual; NULL: not given */
-    json_t *json; /* as asked, for the record */
+    char *gtid_s;    /* consumer manual; NULL: not given */
+    uint32_t waived; /* checks_waive_parse() */
+    json_t *json;    /* as asked, for the record */
 };
 
 /* Read both servers and the consumer, judge, tell. One of a source at a time. */
@@ -87,6 +94,9 @@ struct reading {
     bool new_replicates;
     bool old_replicates; /* from whomever: a backend that is merely ahead of it is waited for */
     bool waits_for_old;  /* the last judgement: it is */
+    enum reading_kind lag_kind;
+    uint64_t lag_first, lag_last; /* transactions that were missing at first, and are now */
+    uint64_t lag_first_ms;
     struct facts new_facts, old_facts;
     struct gtids new_gtids, old_gtids;
     struct check_list server_checks; /* of READING_CHECK */
@@ -115,8 +125,9 @@ struct switch_run {
     struct threads_leg *drained; /* the legs of the old epoch, as the old server's processlist knows them */
     size_t drained_count;
     bool has_flipped;
-    char *delivered_text; /* D as frozen */
-    json_t *steps;        /* array */
+    char waiting[SOURCE_WAITING_LEN + 1]; /* what a pause, a resume or a verify waits for; "" when nothing is known */
+    char *delivered_text;                 /* D as frozen */
+    json_t *steps;                        /* array */
     struct record_switch record;
     struct record_source next; /* what the flip writes */
     uint32_t reading_op;
@@ -126,6 +137,12 @@ struct switch_run {
 struct source_event {
     struct cutover_event ev;
     char text[CUTOVER_TEXT_LEN + 1];
+};
+
+/* A reader that has a part of a transaction. */
+struct stream_cut {
+    uint32_t reader_id; /* its server_id */
+    struct tracker_gtid gtid;
 };
 
 typedef void (*placement_done_fn)(struct source *s, void *arg, int status, const char *text);
@@ -150,6 +167,10 @@ struct source {
     bool is_asking_consumer;    /* for the status alone */
     bool has_streamed;          /* a binlog stream ran through this process */
     struct delivered delivered; /* D */
+    /* Streams that ended inside a transaction in this epoch, until their readers were sent it whole. */
+    struct stream_cut cuts[SOURCE_CUTS_MAX];
+    size_t cut_count;
+    bool has_more_cuts; /* than can be remembered */
     struct dump_gate dump_gate;
     /* Before the first client is routed: what a dead process left on the active backend ends, and D begins. */
     enum { SOURCE_UNSETTLED, SOURCE_SETTLING, SOURCE_SETTLED } settling;
@@ -230,6 +251,11 @@ void switch_options_free(struct switch_options *o);
 struct sessions_stream_hooks streams_hooks(void);
 void streams_settle(struct source *s);  /* begin, when the active backend is confirmed and it has not begun */
 void streams_flipped(struct source *s); /* the flip is durable: where D goes on */
+/*
+ * streams_are_whole - is it known of every reader that it stands between two transactions? Called when streams are parked, with
+ * how many are not yet. A stream that cannot be followed, one that was cut and not sent again, or none at all since the start: no.
+ */
+bool streams_are_whole(const struct source *s, uint32_t unparked);
 
 /* bypass.c */
 /* bypass_add - what |rows| of |b|'s processlist show that goes around Sluice, as lines of |list|. */
