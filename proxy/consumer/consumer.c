@@ -106,9 +106,9 @@ int consumer_set_server(struct consumer *c, const char *server_uuid)
     return c->dm == NULL ? 0 : dm_set_server(c->dm, server_uuid);
 }
 
-void consumer_set_streams_whole(struct consumer *c, bool are_whole)
+void consumer_set_delivered(struct consumer *c, const struct gtid_set *delivered)
 {
-    if (c->dm != NULL) dm_set_streams_whole(c->dm, are_whole);
+    if (c->dm != NULL) dm_set_delivered(c->dm, delivered);
 }
 
 void consumer_set_progress(struct consumer *c, consumer_progress_fn fn, void *arg)

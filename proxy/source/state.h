@@ -25,13 +25,7 @@
 #include "upstream/pool.h"
 #include "upstream/queries.h"
 
-enum {
-    BACKEND_ADDRESSES_MAX = 8,
-    BACKEND_ERROR_LEN = 300,
-    SOURCE_WAITING_LEN = 360,
-    SOURCE_STREAM_USERS_MAX = 8,
-    SOURCE_CUTS_MAX = 16
-};
+enum { BACKEND_ADDRESSES_MAX = 8, BACKEND_ERROR_LEN = 300, SOURCE_WAITING_LEN = 360, SOURCE_STREAM_USERS_MAX = 8 };
 
 /* One server of the group, as the probes see it. */
 struct backend {
@@ -139,12 +133,6 @@ struct source_event {
     char text[CUTOVER_TEXT_LEN + 1];
 };
 
-/* A reader that has a part of a transaction. */
-struct stream_cut {
-    uint32_t reader_id; /* its server_id */
-    struct tracker_gtid gtid;
-};
-
 typedef void (*placement_done_fn)(struct source *s, void *arg, int status, const char *text);
 
 struct source {
@@ -168,9 +156,6 @@ struct source {
     bool has_streamed;          /* a binlog stream ran through this process */
     struct delivered delivered; /* D */
     /* Streams that ended inside a transaction in this epoch, until their readers were sent it whole. */
-    struct stream_cut cuts[SOURCE_CUTS_MAX];
-    size_t cut_count;
-    bool has_more_cuts; /* than can be remembered */
     struct dump_gate dump_gate;
     /* Before the first client is routed: what a dead process left on the active backend ends, and D begins. */
     enum { SOURCE_UNSETTLED, SOURCE_SETTLING, SOURCE_SETTLED } settling;
@@ -252,10 +237,10 @@ struct sessions_stream_hooks streams_hooks(void);
 void streams_settle(struct source *s);  /* begin, when the active backend is confirmed and it has not begun */
 void streams_flipped(struct source *s); /* the flip is durable: where D goes on */
 /*
- * streams_are_whole - is it known of every reader that it stands between two transactions? Called when streams are parked, with
- * how many are not yet. A stream that cannot be followed, one that was cut and not sent again, or none at all since the start: no.
+ * streams_told - D less what was accepted as lost, once every stream is parked: a new set, gtid_set_del(). NULL while |unparked|
+ * streams are not, where a stream cannot be followed, where D is not known, and where memory ran out.
  */
-bool streams_are_whole(const struct source *s, uint32_t unparked);
+struct gtid_set *streams_told(const struct source *s, uint32_t unparked);
 
 /* bypass.c */
 /* bypass_add - what |rows| of |b|'s processlist show that goes around Sluice, as lines of |list|. */

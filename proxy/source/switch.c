@@ -443,7 +443,9 @@ static void do_park(struct source *s, uint32_t op)
     uint32_t left = fault_is_on("skip-park") ? 0 : sessions_unparked_count(s->sessions);
     snprintf(text, sizeof text, "binlog streams: %u, inside a transaction: %u", sessions_stream_count(s->sessions),
              left);
-    consumer_set_streams_whole(s->consumer, streams_are_whole(s, left) && !fault_is_on("skip-park"));
+    struct gtid_set *told = fault_is_on("skip-park") ? NULL : streams_told(s, left);
+    consumer_set_delivered(s->consumer, told);
+    gtid_set_del(told);
     const struct cutover_event ev = { .type = CUTOVER_EV_PARKED, .op = op, .count = left, .text = text };
     switch_event(s, &ev);
 }
