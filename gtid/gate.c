@@ -210,6 +210,18 @@ static int find_foreign(const struct gtid_gate_input *in, struct gtid_set **out_
     return rv;
 }
 
+/* |*errant|, which is replaced, without what is of other UUIDs than the one that is asked about. */
+static int keep_asked(const struct gtid_gate_input *in, struct gtid_set **errant)
+{
+    struct gtid_set *only = NULL;
+    if (in->errant_uuid == NULL) return 0;
+    int rv = gtid_set_of_uuid(*errant, in->errant_uuid, &only);
+    if (rv != 0) return rv;
+    gtid_set_del(*errant);
+    *errant = only;
+    return 0;
+}
+
 /* Takes what was accepted by name from |errant|. */
 static int take_accepted(const struct gtid_gate_input *in, struct gtid_set *errant)
 {
@@ -253,7 +265,11 @@ static int judge_errant(struct gate *g)
     struct gtid_set *errant = NULL;
     int rv = in->errant_rule == GTID_GATE_ERRANT_OLD_DEAD ? find_foreign(in, &errant)
                                                           : gtid_set_subtract(in->executed, in->old_known, &errant);
-    if (rv != 0) return rv;
+    if (rv == 0) rv = keep_asked(in, &errant);
+    if (rv != 0) {
+        gtid_set_del(errant);
+        return rv;
+    }
     uint64_t all = gtid_set_count(errant);
     rv = take_accepted(in, errant);
     if (rv != 0 || gtid_set_is_empty(errant)) {

@@ -88,8 +88,13 @@ static void fill_errant(const struct reading *r, const struct gtid_set *old_know
     in->accepted_errant = r->options->accept_errant;
     in->accepted_errant_uuids = (const uint8_t(*)[GTID_UUID_BYTES])r->options->accept_errant_uuids;
     in->accepted_errant_uuid_count = r->options->accept_errant_uuid_count;
-    if (r->kind == READING_NEW) {
-        in->errant_rule = GTID_GATE_ERRANT_SKIP; /* judged at GATE; the old server goes on writing meanwhile */
+    if (r->kind == READING_NEW && r->from != NULL) {
+        /* The old server goes on writing, so of its own only GATE can judge. What was written on the new one since is told by its UUID. */
+        bool can_tell = r->old_at_empty != NULL && !r->old_replicates && in->errant_uuid != NULL;
+        in->errant_rule = can_tell ? GTID_GATE_ERRANT_OLD_ALIVE : GTID_GATE_ERRANT_SKIP;
+        in->old_known = r->old_at_empty;
+    } else if (r->kind == READING_NEW) {
+        in->errant_rule = GTID_GATE_ERRANT_SKIP; /* judged at GATE, and a dead server gets no more */
     } else if (r->from != NULL) {
         in->errant_rule = GTID_GATE_ERRANT_OLD_ALIVE;
         in->old_known = old_known;
@@ -157,8 +162,9 @@ static int judge_gate(const struct source *s, struct reading *r, const struct ev
                                   .validators = r->positions.validators,
                                   .validator_count = r->positions.validator_count };
     /* What the server owns but has not yet executed (semi-sync waits so) is not lost: only with nothing owned is it rewound. */
-    if (gtid_set_is_empty(e->owned) && gtid_uuid_parse(e->uuid, strlen(e->uuid), uuid_bytes) == 0)
-        in.executed_uuid = uuid_bytes;
+    bool has_uuid = gtid_uuid_parse(e->uuid, strlen(e->uuid), uuid_bytes) == 0;
+    if (has_uuid && gtid_set_is_empty(e->owned)) in.executed_uuid = uuid_bytes;
+    if (has_uuid && r->kind == READING_NEW) in.errant_uuid = uuid_bytes;
     fill_delivered(s, r, loss, &in);
     fill_errant(r, e->old_known, &in);
     struct gtid_gate_result result;
@@ -688,6 +694,7 @@ void reading_free(struct reading *r)
     positions_free(&r->positions);
     mem_free(r->plan);
     gtid_set_del(r->snapshot);
+    gtid_set_del(r->old_at_empty);
     facts_free(&r->new_facts);
     facts_free(&r->old_facts);
     gtids_free(&r->new_gtids);

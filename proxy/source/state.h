@@ -49,7 +49,11 @@ struct backend {
     char probe_error[BACKEND_ERROR_LEN + 1];
     char pin[FACTS_UUID_LEN + 1]; /* durable; "" while none */
     bool is_pinning;
-    struct gtid_set *executed; /* the largest E seen under the pin; it never shrinks */
+    char pinning[FACTS_UUID_LEN + 1]; /* the uuid on its way to the disk */
+    bool pin_is_behind;               /* |executed| has grown since it was last written */
+    struct gtid_set *executed;        /* the largest E seen under the pin; it never shrinks */
+    struct gtid_set
+        *sent; /* of the active one: what it had sent when the probe that is under way was asked; else NULL */
     uint64_t pin_written_ms;
 };
 
@@ -84,7 +88,8 @@ struct reading {
     uint32_t check_rounds;     /* READING_CHECK in a row that were judged */
     char *plan;                /* what a pause would pause */
     struct gtid_set *snapshot; /* what the old server had when first asked in this phase: D's forecast, then D itself */
-    bool snapshot_is_delivered; /* frozen after the last stream ended */
+    bool snapshot_is_delivered;    /* frozen after the last stream ended */
+    struct gtid_set *old_at_empty; /* executed and owned of the old server then; NULL before, and where it is dead */
     bool new_replicates;
     bool old_replicates; /* from whomever: a backend that is merely ahead of it is waited for */
     bool waits_for_old;  /* the last judgement: it is */

@@ -142,7 +142,9 @@ void streams_flipped(struct source *s)
 {
     const struct reading *r = &s->reading;
     if (!s->delivered.is_known && r->snapshot_is_delivered) delivered_begin(&s->delivered, r->snapshot);
-    if (!s->delivered.is_known)
-        s->settling = SOURCE_UNSETTLED; /* lost and accepted so: it begins with the new server */
+    s->settle_op++; /* an answer of the old server that still comes says nothing of the new one */
+    uv_timer_stop(&s->settle_timer);
+    /* Lost and accepted so, it begins with the new server. */
+    s->settling = s->delivered.is_known ? SOURCE_SETTLED : SOURCE_UNSETTLED;
     if (s->run.options.accept_loss != NULL) delivered_accept_loss(&s->delivered, s->run.options.accept_loss);
 }

@@ -406,10 +406,12 @@ static void on_live_listed(struct source *s, uint32_t op, int status, uint32_t f
 /* What the old server has once no stream is left, read once and then frozen: D. */
 static void freeze_delivered(struct source *s, struct gtid_set *delivered)
 {
-    if (s->delivered.is_known) { /* what passed is known, and is less than what the server has */
-        gtid_set_del(delivered);
-        delivered = gtid_set_copy(s->delivered.all);
-    }
+    gtid_set_del(s->reading.old_at_empty);
+    s->reading.old_at_empty = delivered;
+    /* Where it is known what passed, that is less than what the server has. */
+    delivered = s->delivered.is_known ? gtid_set_copy(s->delivered.all)
+                : delivered == NULL   ? NULL
+                                      : gtid_set_copy(delivered);
     char *text = delivered == NULL ? NULL : gtid_set_print(delivered, GTID_SEPARATOR_COMMA, NULL);
     gtid_set_del(s->reading.snapshot);
     s->reading.snapshot = delivered;

@@ -15,6 +15,7 @@ struct gate_case {
     const char *old;
     const char *accept_errant;
     const char *own_uuid;
+    const char *errant_uuid;
 };
 
 static struct gtid_set *maybe(const char *text)
@@ -50,6 +51,7 @@ static void run(const struct gate_case *c, char *out, size_t size)
         .accepted_loss = loss,
         .errant_rule = c->errant,
         .old_known = old,
+        .errant_uuid = c->errant_uuid == NULL ? NULL : uuid_of(c->errant_uuid),
         .accepted_errant = errant,
         .accepted_errant_uuids = (const uint8_t(*)[GTID_UUID_BYTES])uuids,
         .accepted_errant_uuid_count = uuid_count,
@@ -275,6 +277,22 @@ static void test_gate_refuses_errant_transactions(void **state)
                "have, beside 1 that was accepted: " V ":1-2\n");
 }
 
+/* While the old server goes on writing, only what is of the new server's own UUID can be told to be errant. */
+static void test_gate_judges_errant_of_one_uuid(void **state)
+{
+    (void)state;
+    struct gate_case c = { .p = "",
+                           .e = V ":1-3," U ":1-17",
+                           .errant = GTID_GATE_ERRANT_OLD_ALIVE,
+                           .old = V ":1-2," U ":1-9",
+                           .errant_uuid = V };
+    expect(&c, "REFUSED\n"
+               "fail nothing errant: the new server has 1 errant transaction, which the old server does not have: " V
+               ":3\n");
+    c.old = V ":1-3," U ":1-9";
+    expect(&c, "PASS\nok nothing errant: the new server has nothing errant\n");
+}
+
 /* With the old server dead, what is beyond D under a UUID of D's may have come from it; another UUID cannot have. */
 static void test_gate_judges_errant_by_uuid_when_old_backend_is_dead(void **state)
 {
@@ -442,6 +460,7 @@ int main(void)
         cmocka_unit_test(test_gate_takes_accepted_losses_from_every_set),
         cmocka_unit_test(test_gate_refuses_a_loss_that_the_new_backend_has_purged),
         cmocka_unit_test(test_gate_refuses_errant_transactions),
+        cmocka_unit_test(test_gate_judges_errant_of_one_uuid),
         cmocka_unit_test(test_gate_judges_errant_by_uuid_when_old_backend_is_dead),
         cmocka_unit_test(test_gate_judges_errant_by_the_last_reading_when_delivered_is_unknown),
         cmocka_unit_test(test_gate_texts_are_bounded),
