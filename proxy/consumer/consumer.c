@@ -315,6 +315,26 @@ int consumer_plan(const struct consumer *c, const struct consumer_status *status
     return 0;
 }
 
+int consumer_narrow(const struct consumer *c, const char *plan, const struct consumer_status *status, char **out_json,
+                    struct upstream_error *error)
+{
+    struct replica_plan replica;
+    if (c->dm != NULL) return dm_narrow(c->dm, plan, status, out_json, error);
+    char *json = NULL;
+    if (c->type == CONFIG_CONSUMER_REPLICA && status->task_count == 1) {
+        int rv = replica_plan_read(plan, &replica);
+        if (rv != 0) return upstream_error_set(error, rv, 0, "the plan cannot be read: %.200s", plan);
+        replica.io = replica.io && status->tasks[0].is_reading;
+        replica.sql = replica.sql && status->tasks[0].is_applying;
+        json = replica_plan_write(&replica);
+    } else {
+        json = mem_strdup(plan);
+    }
+    if (json == NULL) return upstream_error_set(error, SLUICE_ERR_NOMEM, 0, "memory ran out");
+    *out_json = json;
+    return 0;
+}
+
 int consumer_plan_flip(const struct consumer *c, const char *plan, const char *executed, char **out_json,
                        struct upstream_error *error)
 {

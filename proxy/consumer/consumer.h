@@ -101,6 +101,12 @@ void consumer_set_progress(struct consumer *c, consumer_progress_fn fn, void *ar
  */
 void consumer_cancel(struct consumer *c);
 /*
+ * consumer_narrow - |plan| without what is asleep already by |status|, which is newer: whoever put it to sleep meanwhile, it is not
+ * ours to wake. Pure. Returns as consumer_plan().
+ */
+SLUICE_MUSTCHECK int consumer_narrow(const struct consumer *c, const char *plan, const struct consumer_status *status,
+                                     char **out_json, struct upstream_error *error);
+/*
  * consumer_pause - do what |plan| says and confirm by asking until all of it is quiet.
  * |fn|: 0; SLUICE_ERR_TIMEOUT (not quiet within |timeout_ms|: part of it may be paused; resume(plan) undoes it);
  * SLUICE_ERR_ACCESS_DENIED (the GRANT that is missing is named), and what upstream_pool_submit() and connector_query()

@@ -671,6 +671,27 @@ int dm_plan(const struct dm *dm, const struct consumer_status *status, char **ou
     return 0;
 }
 
+int dm_narrow(const struct dm *dm, const char *text, const struct consumer_status *status, char **out_json,
+              struct upstream_error *error)
+{
+    struct dm_plan plan, now;
+    assert(status->dm != NULL);
+    int rv = dm_plan_read(text, &plan);
+    if (rv != 0) return upstream_error_set(error, rv, 0, "the plan cannot be read: %.200s", text);
+    rv = dm_plan_make(status->dm, &now);
+    if (rv == 0) {
+        dm_plan_narrow(&plan, &now);
+        dm_plan_free(&now);
+    } else if (rv == SLUICE_ERR_REFUSED) {
+        rv = 0; /* what DM does not show at the moment is not asleep */
+    }
+    char *json = rv == 0 ? dm_plan_write(&plan, dm->source_id) : NULL;
+    dm_plan_free(&plan);
+    if (json == NULL) return upstream_error_set(error, SLUICE_ERR_NOMEM, 0, "memory ran out");
+    *out_json = json;
+    return 0;
+}
+
 int dm_plan_flip(const struct dm *dm, const char *text, const char *executed, char **out_json,
                  struct upstream_error *error)
 {

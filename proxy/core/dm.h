@@ -151,6 +151,8 @@ void dm_plan_free(struct dm_plan *p);
  * SLUICE_ERR_REFUSED where |f->source| is not known.
  */
 SLUICE_MUSTCHECK int dm_plan_make(const struct dm_facts *f, struct dm_plan *out);
+/* dm_plan_narrow - take from |plan| what |now|, a later one, does not name: somebody put it to sleep meanwhile, and it stays so. */
+void dm_plan_narrow(struct dm_plan *plan, const struct dm_plan *now);
 /* dm_plan_has - does it name this task? */
 bool dm_plan_has(const struct dm_plan *p, const char *task);
 

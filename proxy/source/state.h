@@ -265,7 +265,20 @@ void listing_empty(struct source *s, struct backend *old, uint32_t op, uint32_t 
 /* listing_keep_legs - remember the open legs: the drain is going to close them. 0 or SLUICE_ERR_NOMEM. */
 SLUICE_MUSTCHECK int listing_keep_legs(struct source *s);
 
+/* pausing.c */
+/*
+ * pausing_begin - narrow the open switch's plan to what is still awake, write it down, and pause it. |done| exactly once, as of
+ * consumer_pause(), maybe from inside; with an error before anything was ordered the plan is gone, and so there is nothing to resume.
+ */
+void pausing_begin(struct source *s, consumer_done_fn done, void *arg);
+
 /* switch.c */
+/* How far a recorded switch has come. Before PAUSING nothing was paused; a flip that is not durable may be FLIPPED or not. */
+#define SWITCH_PHASE_RECORDED "recorded"
+#define SWITCH_PHASE_PAUSING  "pausing"
+#define SWITCH_PHASE_FLIPPED  "flipped"
+/* switch_fill_record - the open switch as it stands, for the journal. 0 or SLUICE_ERR_NOMEM. */
+SLUICE_MUSTCHECK int switch_fill_record(struct source *s, const char *phase);
 /* switch_prepare - take |options| over and fill the run's record; 0, or SLUICE_ERR_NOMEM with no run open. */
 SLUICE_MUSTCHECK int switch_prepare(struct source *s, struct backend *to, struct switch_options *options);
 /* switch_begin - the record has its number on disk: go. */

@@ -475,6 +475,29 @@ static void test_goal_is_what_was_there_at_the_flip(void **state)
         SLUICE_ERR_INVALID);
 }
 
+/* What somebody put to sleep since the plan was made is not ours to wake. */
+static void test_plan_is_narrowed_to_what_is_awake(void **state)
+{
+    (void)state;
+    struct dm_plan plan =
+        plan_of(STATUS(RELAY("Running", "null", A ".000001", A ":1-9"),
+                       TASK("t1", "Running", "null", A ":1-9") "," TASK("t2", "Paused", FAILED, A ":1-9") "," TASK_OF(
+                           "t3", "Sync", "Running", "null", A ":1-9", "", "local", VALIDATION("Running"))));
+    struct dm_plan now = plan_of(STATUS(
+        QUIET_RELAY, TASK("t1", "Paused", CANCELED, A ":1-9") "," TASK("t2", "Paused", FAILED, A ":1-9") "," TASK_OF(
+                         "t3", "Sync", "Running", "null", A ":1-9", "", "local", VALIDATION("Stopped"))));
+    assert_int_equal(plan.task_count, 3);
+    dm_plan_narrow(&plan, &now);
+    assert_int_equal(plan.task_count, 2);
+    assert_string_equal(plan.tasks[0], "t2");
+    assert_true(plan.was_in_error[0] && !plan.was_in_error[1]);
+    assert_string_equal(plan.tasks[1], "t3");
+    assert_int_equal(plan.validator_count, 0);
+    assert_false(plan.has_relay);
+    dm_plan_free(&plan);
+    dm_plan_free(&now);
+}
+
 /* Which task was in error before anything was ordered is noted, and survives the journal. */
 static void test_plan_notes_who_was_in_error(void **state)
 {
@@ -623,6 +646,7 @@ int main(void)
         cmocka_unit_test(test_resume_is_idempotent),
         cmocka_unit_test(test_is_resumed),
         cmocka_unit_test(test_goal_is_what_was_there_at_the_flip),
+        cmocka_unit_test(test_plan_is_narrowed_to_what_is_awake),
         cmocka_unit_test(test_plan_notes_who_was_in_error),
         cmocka_unit_test(test_verified_is_running_streaming_and_moving),
         cmocka_unit_test(test_verified_relay_progresses),
