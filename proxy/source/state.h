@@ -230,6 +230,8 @@ void switch_options_free(struct switch_options *o);
 struct sessions_stream_hooks streams_hooks(void);
 void streams_settle(struct source *s);  /* begin, when the active backend is confirmed and it has not begun */
 void streams_flipped(struct source *s); /* the flip is durable: where D goes on */
+/* streams_tell_consumer - before it is asked: may D stand for what a consumer that cannot tell has? */
+void streams_tell_consumer(const struct source *s);
 
 /* bypass.c */
 /* bypass_add - what |rows| of |b|'s processlist show that goes around Sluice, as lines of |list|. */

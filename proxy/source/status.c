@@ -97,6 +97,7 @@ void status_ask_consumer(struct source *s)
     if (s->config->consumer.type == CONFIG_CONSUMER_REPLICA && !s->consumer_is_resolved) return;
     s->is_asking_consumer = true;
     s->jobs++;
+    streams_tell_consumer(s);
     consumer_status(s->consumer, s->config->limits.probe_timeout_ms, on_status, s);
 }
 
