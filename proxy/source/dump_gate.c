@@ -112,6 +112,19 @@ static void refuse_purged(struct source *s, struct dump_wait *w, const char *ran
     refuse(s, w, SLUICE_ERR_DUMP_GATE, message);
 }
 
+/* No server notices: by number it has what was purged. What it has under that number was given up, and is another transaction. */
+static void refuse_lost(struct source *s, struct dump_wait *w, const char *ranges)
+{
+    char text[SESSIONS_MESSAGE_LEN], message[SESSIONS_MESSAGE_LEN + 1];
+    snprintf(
+        text, sizeof text,
+        "backend %.64s has purged what this reader has only under numbers that were accepted as lost: %s; switch to a "
+        "backend that still has them in its binlog, or load the reader anew",
+        w->backend->config->name, ranges);
+    say(s, message, text);
+    refuse(s, w, SLUICE_ERR_DUMP_GATE, message);
+}
+
 /* Returns the wait when it goes on. */
 static struct dump_wait *judge(struct source *s, struct dump_wait *w, const struct gtids *gtids,
                                const struct gtid_set *loss)
@@ -146,6 +159,7 @@ static struct dump_wait *judge(struct source *s, struct dump_wait *w, const stru
             refuse(s, w, SLUICE_ERR_DUMP_GATE, w->last);
         break;
     case DUMP_GATE_PURGED: refuse_purged(s, w, ranges); break;
+    case DUMP_GATE_LOST: refuse_lost(s, w, ranges); break;
     case DUMP_GATE_REWOUND: refuse_rewound(s, w, result.missing, ranges); break;
     }
     gtid_set_del(result.missing);

@@ -16,13 +16,20 @@ PURGED = 1236
 GATE = 1105
 
 
-def encode(server, gtids):
-    """A GTID set as COM_BINLOG_DUMP_GTID carries it; |server| brings it into its normal form."""
+def encode(server, gtids, tag=None):
+    """
+    A GTID set as COM_BINLOG_DUMP_GTID carries it; |server| brings it into its normal form. With |tag| in the form that
+    has tags, all numbers under that one.
+    """
     text = server.one("SELECT GTID_SUBTRACT(%s, '')", gtids).replace("\n", "")
     parts = [part.split(":") for part in text.split(",") if part]
-    out = len(parts).to_bytes(8, "little")
+    head = len(parts) if tag is None else 1 << 56 | len(parts) << 8 | 1
+    out = head.to_bytes(8, "little")
     for name, *ranges in parts:
-        out += uuid.UUID(name).bytes + len(ranges).to_bytes(8, "little")
+        out += uuid.UUID(name).bytes
+        if tag is not None:
+            out += (len(tag) * 2).to_bytes(1, "little") + tag.encode()
+        out += len(ranges).to_bytes(8, "little")
         for first, _, last in (one.partition("-") for one in ranges):
             out += int(first).to_bytes(8, "little") + (int(last or first) + 1).to_bytes(8, "little")
     return out
@@ -231,6 +238,50 @@ def test_a_request_that_names_a_file_gets_the_check_that_servers_skip(world):
     direct.close()
     here.refused(here.dump("", file=file), "names a file", f"{here.a.uuid}:1")
     assert here.dump(here.a.purged(), file=file) is None
+
+
+def test_a_tagged_request_is_weighed_like_any_other(world):
+    """What lacks a tag's numbers is refused by range, and passes once the backend has them."""
+    here = world(dump_gate_wait="1s")
+    request = encode(here.a, f"{here.b.uuid}:1-2", tag="moved")
+    here.refused(here.reader().ask(request).error(), f"{here.b.uuid}:moved:1-2", "backend a")
+    for _ in range(2):
+        here.b.query("SET gtid_next = 'AUTOMATIC:moved'")
+        here.b.query("INSERT INTO test.t (id) SELECT MAX(id) + 1 FROM (SELECT id FROM test.t) AS t")
+    here.b.query("SET gtid_next = 'AUTOMATIC'")
+    here.a.wait_for(here.b)
+    assert here.a.one("SELECT GTID_SUBSET(%s, @@GLOBAL.gtid_executed)", f"{here.b.uuid}:moved:1-2")
+    assert here.reader().ask(request).error() is None
+    here.refused(here.reader().ask(encode(here.a, f"{here.b.uuid}:1-3", tag="moved")).error(), "moved:3")
+
+
+def test_a_number_that_was_accepted_as_lost_is_no_number_that_the_reader_has(world):
+    """
+    The backend purged another transaction under the number of one that was given up. By number the reader has it, so
+    the server says nothing and the reader would miss it: refused. What it needs beside that is had.
+    """
+    here = world(dump_gate_wait="1s")
+    here.b.stop_replica()
+    before = here.a.executed()
+    stays = here.reader().ask(encode(here.a, before), flags=0)
+    here.write(here.a, 1)
+    lost = here.a.one("SELECT GTID_SUBTRACT(%s, %s)", here.a.executed(), before)
+    had = here.a.executed()
+    wait_until(lambda: here.a.one("SELECT GTID_SUBSET(%s, %s)", lost, here.proxy.status()["delivered"]["gtid-d"]), 20,
+               f"the stream carries {lost}")
+    here.proxy.switch("b", "--wait-catchup=0", f"--accept-loss={lost}")
+    stays.close()
+    assert here.dump(had) is None  # b lacks what was accepted as lost, and may be read all the same
+    here.b.query(f"SET gtid_next = '{lost}'")
+    here.b.query("INSERT INTO test.t VALUES (4711)")
+    here.b.query("SET gtid_next = 'AUTOMATIC'")
+    assert here.dump(had) is None  # not purged yet
+    here.b.purge()
+    direct = Reader(here.b.port)
+    assert direct.ask(encode(here.a, had)).error() is None  # the hazard: 4711 is missing, and nobody says so
+    direct.close()
+    here.refused(here.dump(had), lost, "accepted as lost", "backend b")
+    assert here.dump(before)[0] == PURGED  # where the server sees the gap itself, its own answer stands
 
 
 def test_by_position_passes_until_the_first_switch(world):
