@@ -325,7 +325,7 @@ static enum sessions_dump by_position(const struct source *s, struct sessions_re
     switch (s->config->position_dump) {
     case CONFIG_POSITION_DUMP_ALLOW: return SESSIONS_DUMP_PASS;
     case CONFIG_POSITION_DUMP_UNTIL_FIRST_SWITCH:
-        if (s->record.epoch <= 1) return SESSIONS_DUMP_PASS;
+        if (!s->record.has_moved) return SESSIONS_DUMP_PASS;
         say(s, out->message,
             "by file and position, which mean another place since the first switch; read by GTID: in DM's source "
             "enable-gtid: true, in MySQL SOURCE_AUTO_POSITION = 1 (position-dump: until-first-switch)");

@@ -183,6 +183,7 @@ static void do_flip(struct source *s, uint32_t op)
     if (rv == 0) rv = record_set(&next->accepted_loss, losses);
     if (rv == 0) rv = fill_record(s, "flipped");
     next->epoch = s->run.epoch_to;
+    next->has_moved = true;
     mem_free(losses);
     if (rv != 0) {
         answer(s, CUTOVER_EV_FLIPPED, op, rv, "memory ran out");

@@ -5,7 +5,7 @@ import uuid
 
 import pymysql
 import pytest
-from sluicetest import wait_until
+from sluicetest import PauseAt, Verb, wait_until
 from sluicetest.server import PASSWORDS
 
 COM_BINLOG_DUMP = 0x12
@@ -292,6 +292,27 @@ def test_by_position_passes_until_the_first_switch(world):
     here.switch_to_b()
     file = here.b.query("SHOW BINARY LOGS")[0]["Log_name"].encode()
     here.refused(here.reader().ask_by_position(file).error(), "enable-gtid: true", "until-first-switch")
+    here.proxy.restart()
+    here.refused(here.reader().ask_by_position(file).error(), "enable-gtid: true", "until-first-switch")
+
+
+def test_by_position_passes_as_long_as_no_other_backend_was_active(world, tmp):
+    """An epoch that was raised without a switch moves no position: here by a flip that may be on disk, and was undone."""
+    pause, arm = PauseAt(tmp, "flip"), tmp / "arm"
+    here = world(environment={**pause.environment, "SLUICE_FAULT_DISK": f"sync:1:eio:{arm}"})
+    file = here.a.query("SHOW BINARY LOGS")[0]["Log_name"].encode()
+    verb = Verb(here.proxy, tmp, "switch", here.proxy.source_id, "b", "--yes")
+    pause.wait()
+    arm.touch()
+    pause.go()
+    code, text = verb.end()
+    assert code == 1 and "unknown" in text, text
+    for _ in range(2):
+        assert here.proxy.status()["epoch"] == 3 and here.proxy.active == "a"
+        assert here.reader().ask_by_position(file).error() is None
+        here.proxy.restart(SLUICE_FAULT_PAUSE="", SLUICE_FAULT_DISK="")
+    here.switch_to_b()
+    here.refused(here.reader().ask_by_position(file).error(), "until-first-switch")
 
 
 @pytest.mark.parametrize("rule", ["deny", "allow"])
