@@ -189,10 +189,11 @@ enum { SESSIONS_BUFFER_BYTES = 65536, SESSIONS_PARK_MS_MAX = 20000 };
 
 /* A leg as sessions_each_leg() shows it; pointers are valid inside the callback only. */
 struct sessions_leg {
-    uint64_t session_id; /* counts up from 1 per source */
-    uint64_t thread_id;  /* on the server; 0 while no greeting has come */
-    uint32_t handed_id;  /* what the client was told in its place */
-    uint32_t reader_id;  /* server_id of the client's dump request; 0: none, or it gave none */
+    uint64_t session_id;     /* counts up from 1 per source */
+    uint64_t thread_id;      /* on the server; 0 while no greeting has come */
+    uint32_t handed_id;      /* what the client was told in its place */
+    uint32_t reader_id;      /* server_id of the client's dump request; 0: none, or it gave none */
+    const char *reader_uuid; /* replica UUID of a client that asked for a dump; "": none, or it gave none */
     char host[STREAM_HOST_LEN +
               1]; /* our own end; the processlist's HOST is "host:port" (a name instead where the server resolves) */
     uint16_t port;

@@ -22,6 +22,7 @@
 #include "source/dump_gate.h"
 #include "source/positions.h"
 #include "source/source.h"
+#include "source/twins.h"
 #include "upstream/pool.h"
 #include "upstream/queries.h"
 
@@ -151,6 +152,7 @@ struct source {
     bool has_streamed;          /* a binlog stream ran through this process */
     struct delivered delivered; /* D */
     struct dump_gate dump_gate;
+    struct twins twins;
     /* Before the first client is routed: what a dead process left on the active backend ends, and D begins. */
     enum { SOURCE_UNSETTLED, SOURCE_SETTLING, SOURCE_SETTLED } settling;
     uint32_t settle_op;

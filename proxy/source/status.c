@@ -252,7 +252,7 @@ json_t *status_source(struct source *s)
         { "consumer", consumer_json(s) },
         { "tls", tls_json(s) },
         { "latch", latch },
-        { "warnings", dump_gate_warnings(s) },
+        { "warnings", twins_warnings(s) },
         { "accepted-loss", json_string(s->record.accepted_loss) },
         { "counters", counters_json(s) },
         { "hold-histogram", histogram_json(s) },

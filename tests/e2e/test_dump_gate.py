@@ -38,14 +38,14 @@ def encode(server, gtids, tag=None):
 class Reader:
     """A binlog client with bare hands: it says what it has, and notes how it is answered."""
 
-    def __init__(self, port, server_id=7001, user="repl"):
+    def __init__(self, port, server_id=7001, user="repl", replica_uuid=None):
         self.connection = pymysql.connect(host="127.0.0.1", port=port, user=user,
                                           password=PASSWORDS[user], read_timeout=30)
         self.server_id = server_id
         with self.connection.cursor() as cursor:
             cursor.execute("SET @source_binlog_checksum = 'NONE', @master_binlog_checksum = 'NONE'")
             # As go-mysql does: without it a server ends the first of two readers with one server_id by itself.
-            cursor.execute("SET @slave_uuid = %s, @replica_uuid = %s", [str(uuid.uuid4())] * 2)
+            cursor.execute("SET @slave_uuid = %s, @replica_uuid = %s", [replica_uuid or str(uuid.uuid4())] * 2)
 
     def _send(self, command, payload):
         self.connection._execute_command(command, payload)  # pylint: disable=protected-access
@@ -372,6 +372,22 @@ def test_two_readers_with_one_server_id_are_shown(world):
     assert len(here.proxy.status()["warnings"]) == 1
     assert here.proxy.log_text().count("server_id=7007") == 1
     assert PASSWORDS["repl"] not in here.proxy.log_text()
+
+
+def test_two_readers_with_one_replica_uuid_are_shown(world):
+    """Of other server_ids: the server ends the first for the second; warned of once, and shown though one is left."""
+    here = world()
+    name = str(uuid.uuid4())
+    for server_id in (7021, 7022, 7023):
+        here.reader(server_id=server_id, replica_uuid=name.upper()).ask(encode(here.a, ""), flags=0).first_event()
+    wait_until(lambda: here.proxy.status()["warnings"], 10, "a warning is shown")
+    wait_until(lambda: here.proxy.status()["streams"] == 1, 10, "the server has ended those that came before")
+    found, = here.proxy.status()["warnings"]
+    assert name in found and "replica UUID" in found and "127.0.0.1:" in found
+    other = here.reader(server_id=7024).ask(encode(here.a, ""), flags=0)
+    other.first_event()
+    assert len(here.proxy.status()["warnings"]) == 1
+    assert here.proxy.log_text().count(f"replica_uuid={name}") == 1
 
 
 def test_a_request_larger_than_any_buffer_is_weighed_and_passes(world):
