@@ -55,12 +55,13 @@ struct leg {
     struct tracker_gtid gtid; /* of the transaction in progress on a binlog stream */
     bool is_in_gtid;          /* |gtid| was sent in part */
     bool is_opaque_told;
-    uint32_t handed_id;   /* the connection id that the client was told; 0 before */
-    uint32_t reader_id;   /* server_id of its dump request */
-    bool is_dump_told;    /* the driver knows of the dump that waits */
-    uint64_t parked_ms;   /* uv_now() when it was first seen parked, 0: it is not */
-    bool is_hangup_seen;  /* its FIN was noticed while it was not read */
-    bool is_write_broken; /* it takes no more bytes; what it said last is still read */
+    uint64_t unknown_counted; /* of its tracker's unknown commands */
+    uint32_t handed_id;       /* the connection id that the client was told; 0 before */
+    uint32_t reader_id;       /* server_id of its dump request */
+    bool is_dump_told;        /* the driver knows of the dump that waits */
+    uint64_t parked_ms;       /* uv_now() when it was first seen parked, 0: it is not */
+    bool is_hangup_seen;      /* its FIN was noticed while it was not read */
+    bool is_write_broken;     /* it takes no more bytes; what it said last is still read */
 };
 
 struct session {

@@ -170,8 +170,9 @@ struct sessions_counters {
     uint64_t kills_translated_total; /* KILLs of a live session's id */
     uint64_t kills_refused_total;    /* of ids that mean nobody any more, or that could not be read */
     uint64_t dumps_refused_total;
+    uint64_t unknown_commands_total;     /* that the tracker does not know; such a session is followed no further */
     uint64_t streams_cut_total;          /* binlog streams that ended inside a transaction */
-    uint64_t parks_expired_total;        /* parked streams closed at their boundary after SESSIONS_PARK_MS_MAX */
+    uint64_t parks_expired_total;        /* parked streams closed at their boundary after parked_ms_max */
     uint64_t invariant_violations_total; /* promise 1; stays 0 */
     uint64_t bytes_to_server_total;
     uint64_t bytes_to_client_total;

@@ -51,9 +51,23 @@ void streams_begin(struct leg *leg)
     if (leg->owner->is_parking) tracker_park(leg->tracker, true);
 }
 
+static void count_unknown(struct leg *leg)
+{
+    struct sessions *s = leg->owner;
+    uint64_t count = tracker_unknown_commands(leg->tracker);
+    if (count == leg->unknown_counted) return;
+    s->counters.unknown_commands_total += count - leg->unknown_counted;
+    leg->unknown_counted = count;
+    log_info("a client sent a command that is not known: its session is not followed any further",
+             LOG_STR("source", s->source_id), LOG_U64("session", leg->session->id),
+             LOG_STR("client", leg->session->peer_host), LOG_U64("port", leg->session->peer_port),
+             LOG_STR("hint", "a switch ends it only at drain-timeout"));
+}
+
 void streams_look(struct leg *leg)
 {
     const struct sessions_config *c = &leg->owner->config;
+    count_unknown(leg);
     if (leg->is_opaque_told || tracker_phase(leg->tracker) != TRACKER_OPAQUE) return;
     leg->is_opaque_told = true;
     if (c->streams.on_opaque != NULL)
@@ -63,6 +77,7 @@ void streams_look(struct leg *leg)
 void streams_end(struct leg *leg)
 {
     const struct sessions_config *c = &leg->owner->config;
+    count_unknown(leg);
     if (!leg->is_in_gtid) return;
     leg->is_in_gtid = false;
     leg->owner->counters.streams_cut_total++;
