@@ -133,6 +133,7 @@ int sessions_new(const struct sessions_config *config, struct sessions **out)
     struct sessions *s = mem_calloc(1, sizeof *s);
     if (s == NULL) return rv;
     s->config = *config;
+    if (s->config.parked_ms_max == 0) s->config.parked_ms_max = SESSIONS_PARK_MS_MAX;
     s->source_id = mem_strdup(config->source_id);
     if (s->source_id == NULL) goto err_after_alloc;
     s->config.source_id = s->source_id;

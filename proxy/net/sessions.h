@@ -132,6 +132,7 @@ struct sessions_config {
     uint32_t hold_clients_max;   /* 1.. */
     uint32_t sessions_max;       /* 1..: legs open at once; not above the capacity of |legs| */
     uint32_t connect_timeout_ms; /* 1..: from connect(2) to the whole greeting */
+    uint32_t parked_ms_max;      /* a stream parked for longer is closed at its boundary; 0: SESSIONS_PARK_MS_MAX */
     const char *source_address;  /* numeric local address of legs; NULL: the system's choice */
     enum sessions_tls tls;
     struct tls_context *tls_context; /* not NULL with MIRROR and REQUIRE; a reference is taken */
@@ -260,8 +261,8 @@ uint32_t sessions_drain_kill(struct sessions *s);
 
 /*
  * sessions_park - on: binlog streams stop in front of their next transaction; the one in progress is let through to its end. Streams
- * that begin meanwhile are parked from birth. One that stays parked for SESSIONS_PARK_MS_MAX is closed there: its reader gives up at
- * 60 s, and comes again. Off: they go on, without a byte lost. Twice is once.
+ * that begin meanwhile are parked from birth. One that stays parked for parked_ms_max is closed there: its reader gives up at 60 s, and
+ * comes again. Off: they go on, without a byte lost. Twice is once.
  */
 void sessions_park(struct sessions *s, bool on);
 /* sessions_unparked_count - streams that are still inside a transaction, or whose login has not got as far as to tell. */

@@ -118,7 +118,7 @@ static void expire(struct leg *leg)
     uint64_t now = uv_now(s->config.loop);
     if (!tracker_stream_is_parked(leg->tracker)) return;
     if (leg->parked_ms == 0) leg->parked_ms = now;
-    if (now - leg->parked_ms < SESSIONS_PARK_MS_MAX || !session_is_idle(leg->session)) return;
+    if (now - leg->parked_ms < s->config.parked_ms_max || !session_is_idle(leg->session)) return;
     s->counters.parks_expired_total++;
     log_info("a stream was parked for so long that it is closed at its boundary", LOG_STR("source", s->source_id),
              LOG_U64("session", leg->session->id), LOG_U64("parked_ms", now - leg->parked_ms));
