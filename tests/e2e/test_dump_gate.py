@@ -297,7 +297,7 @@ def test_by_position_passes_until_the_first_switch(world):
 
 
 def test_by_position_passes_as_long_as_no_other_backend_was_active(world, tmp):
-    """An epoch that was raised without a switch moves no position: here by a flip that may be on disk, and was undone."""
+    """An epoch that was raised without a switch moves no position: by a flip that may be on disk, and was undone."""
     pause, arm = PauseAt(tmp, "flip"), tmp / "arm"
     here = world(environment={**pause.environment, "SLUICE_FAULT_DISK": f"sync:1:eio:{arm}"})
     file = here.a.query("SHOW BINARY LOGS")[0]["Log_name"].encode()
