@@ -46,7 +46,7 @@ struct admin_call {
      * POST: an object, never NULL; GET: NULL. Keys that were not given are absent. Values are brought to one form:
      *   CHECK, SWITCH: "to" string, not empty (always there); "wait-catchup" integer, milliseconds, 0..86,400,000;
      *                  "old-is-dead" boolean; "accept-loss" string; "accept-errant" array of one or more strings;
-     *                  "gtid-s" string
+     *                  "gtid-s" string; "waive" array of one or more strings
      *   ADOPT, REPIN:  "backend" string, not empty (always there)
      *   ABORT, HOLD, RELEASE: {}
      * GTID sets, names of backends and the source's id are not judged here.

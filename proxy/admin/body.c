@@ -20,6 +20,7 @@ static const struct known_key switch_keys[] = {
     { "accept-loss", VALUE_TEXT, false },
     { "accept-errant", VALUE_TEXTS, false },
     { "gtid-s", VALUE_TEXT, false },
+    { "waive", VALUE_TEXTS, false },
     { NULL, VALUE_TEXT, false },
 };
 static const struct known_key backend_keys[] = { { "backend", VALUE_NAME, true }, { NULL, VALUE_TEXT, false } };

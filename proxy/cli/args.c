@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "config/config.h"
+#include "core/checks.h"
 #include "core/error.h"
 #include "core/text.h"
 #include "sluice/gtid.h"
@@ -31,6 +32,8 @@ static const struct option {
     [ARGS_ACCEPT_ERRANT] = { "accept-errant", 0, "GTIDSET|UUID",
                              "you accept these transactions, which only the new backend has; may be repeated" },
     [ARGS_GTID_S] = { "gtid-s", 0, "GTIDSET", "what the paused consumer has; for consumer type manual" },
+    [ARGS_WAIVE] = { "waive", 0, "NAME",
+                     "let these checks warn where they would fail, by their names; a list, or repeated" },
     [ARGS_YES] = { "yes", 'y', NULL, "do not ask before something is accepted as lost, errant or dead" },
     [ARGS_LIMIT] = { "limit", 0, "N", "show the last N; default: 20, at most 1000" },
     [ARGS_REFERENCE] = { "reference", 0, NULL, "print the table of all keys, as Markdown, and check nothing" },
@@ -112,6 +115,18 @@ static int set_sets(struct args *a, enum args_option_id id, const char *value, s
     return check_set(a, options[id].name, value, error);
 }
 
+static int set_waive(struct args *a, const char *value, struct text *error)
+{
+    struct text why = TEXT_INIT;
+    uint32_t waived = 0;
+    if (a->waive_count == ARGS_WAIVE_MAX) return fail(a, error, "--waive is given more than %d times", ARGS_WAIVE_MAX);
+    a->waive[a->waive_count++] = value;
+    int rv = checks_waive_parse(value, &waived, &why);
+    if (rv != 0) rv = fail(a, error, "--waive: %s", text_str(&why));
+    text_free(&why);
+    return rv;
+}
+
 static int set_option(struct args *a, enum args_option_id id, const char *value, struct text *error)
 {
     switch (id) {
@@ -130,6 +145,7 @@ static int set_option(struct args *a, enum args_option_id id, const char *value,
     case ARGS_ACCEPT_LOSS:
     case ARGS_ACCEPT_ERRANT:
     case ARGS_GTID_S: return set_sets(a, id, value, error);
+    case ARGS_WAIVE: return set_waive(a, value, error);
     case ARGS_YES: a->yes = true; return 0;
     case ARGS_LIMIT: return set_limit(a, value, error);
     case ARGS_REFERENCE: a->reference = true; return 0;

@@ -10,7 +10,7 @@
 
 struct text;
 
-enum { ARGS_ERRANT_MAX = 64 };
+enum { ARGS_ERRANT_MAX = 64, ARGS_WAIVE_MAX = 32 };
 
 struct args {
     const struct verb *verb;
@@ -29,6 +29,8 @@ struct args {
     const char *accept_errant[ARGS_ERRANT_MAX];
     size_t accept_errant_count;
     const char *gtid_s;
+    const char *waive[ARGS_WAIVE_MAX]; /* as given: a name, or several with commas */
+    size_t waive_count;
     bool yes;
     uint32_t limit; /* --limit; 0 when not given */
     bool reference;
@@ -72,6 +74,7 @@ enum args_option_id {
     ARGS_ACCEPT_LOSS,
     ARGS_ACCEPT_ERRANT,
     ARGS_GTID_S,
+    ARGS_WAIVE,
     ARGS_YES,
     ARGS_LIMIT,
     ARGS_REFERENCE,

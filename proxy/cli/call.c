@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/call.h"
+#include <string.h>
 #include "cli/args.h"
 #include "cli/client.h"
 #include "cli/output.h"
@@ -39,6 +40,22 @@ int call_once(const struct args *args, struct client *client, const char *const 
     return code;
 }
 
+/* Lists are taken apart: in the history each name stands for itself. */
+static int add_waive(const struct args *args, json_t *body)
+{
+    json_t *names = json_array();
+    int rv = 0;
+    for (size_t i = 0; i < args->waive_count; i++) {
+        for (const char *p = args->waive[i]; rv == 0; p++) {
+            size_t len = strcspn(p, ",");
+            rv |= json_array_append_new(names, json_stringn(p, len));
+            p += len;
+            if (*p == '\0') break;
+        }
+    }
+    return rv | json_object_set_new(body, "waive", names);
+}
+
 json_t *call_switch_body(const struct args *args)
 {
     json_t *body = json_pack("{s:s}", "to", args->operands[1]);
@@ -53,6 +70,7 @@ json_t *call_switch_body(const struct args *args)
             rv |= json_array_append_new(sets, json_string(args->accept_errant[i]));
         rv |= json_object_set_new(body, "accept-errant", sets);
     }
+    if (args->waive_count > 0) rv |= add_waive(args, body);
     if (rv == 0) return body;
     json_decref(body);
     return NULL;

@@ -30,6 +30,8 @@ static void accepted_list(const struct args *args, struct text *out)
     if (args->accept_loss != NULL) text_printf(out, "  that these are lost: %s\n", args->accept_loss);
     for (size_t i = 0; i < args->accept_errant_count; i++)
         text_printf(out, "  that these are only on %s: %s\n", args->operands[1], args->accept_errant[i]);
+    for (size_t i = 0; i < args->waive_count; i++)
+        text_printf(out, "  that these checks only warn: %s\n", args->waive[i]);
 }
 
 /* Who accepts something at a terminal is asked once more; scripts and --yes are not. */

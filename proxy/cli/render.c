@@ -117,10 +117,13 @@ void render_source(const json_t *source)
     render_backends(source);
     render_consumer(json_object_get(source, "consumer"));
     render_alarms(source);
-    if (json_is_object(change))
+    if (json_is_object(change)) {
+        const char *waiting = field_str(change, "waiting-for", "");
         output_text("  switch %s: %s -> %s, %s for %.1f s\n", field_str(change, "number", "?"),
                     field_str(change, "from", "?"), field_str(change, "to", "?"), field_str(change, "phase", "?"),
                     (double)field_int(change, "elapsed-ms") / 1000);
+        if (waiting[0] != '\0') output_text("    %s\n", waiting);
+    }
 }
 
 void render_checks(const json_t *checks, bool all)

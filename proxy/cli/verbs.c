@@ -8,7 +8,7 @@
 enum {
     OF_CLIENT = BIT(ARGS_CONFIG) | BIT(ARGS_ADMIN) | BIT(ARGS_TOKEN_FILE) | BIT(ARGS_JSON),
     OF_ACCEPTING = BIT(ARGS_WAIT_CATCHUP) | BIT(ARGS_OLD_IS_DEAD) | BIT(ARGS_ACCEPT_LOSS) | BIT(ARGS_ACCEPT_ERRANT) |
-                   BIT(ARGS_GTID_S),
+                   BIT(ARGS_GTID_S) | BIT(ARGS_WAIVE),
 };
 
 const struct verb verbs[] = {

@@ -284,7 +284,9 @@ static bool take_yaml(const char *text, struct dm_facts *f)
         mem_free(f->from_host);
         f->flavor = mem_strdup(yaml_text(&doc, root, "flavor"));
         f->from_host = mem_strdup(yaml_text(&doc, from, "host"));
-        f->has_config = f->flavor != NULL && f->from_host != NULL && from != NULL;
+        mem_free(f->from_user);
+        f->from_user = mem_strdup(yaml_text(&doc, from, "user"));
+        f->has_config = f->flavor != NULL && f->from_host != NULL && f->from_user != NULL && from != NULL;
         yaml_document_delete(&doc);
     }
     yaml_parser_delete(&parser);

@@ -70,21 +70,12 @@ static void add_identity(struct check_list *list, const struct checks_servers *i
     }
 }
 
-/* MariaDB's GTIDs are another matter; DM breaks over two switches there (tiflow #10741). A family change only warns: upgrades go that way. */
+/* MariaDB's GTIDs are another matter; DM breaks over two switches there (tiflow #10741). */
 static void add_version(struct check_list *list, const struct checks_servers *in)
 {
     const struct facts *f = in->new_facts;
-    if (f->is_mariadb) {
-        check_add(list, "C11", "version", CHECK_FAIL, "MariaDB's GTIDs are not supported: use a MySQL server", "%s: %s",
-                  in->new_name, f->version);
-        return;
-    }
-    bool is_same_family = in->old_facts == NULL || in->old_facts->version_id / 100 == f->version_id / 100;
-    check_add(list, "C11", "version", is_same_family ? CHECK_OK : CHECK_WARN,
-              "the consumer may have cached what the old version knew: see that its version supports the new one",
-              "%s: %s%s%s%s%s", in->new_name, f->version, in->old_facts == NULL ? "" : ", ",
-              in->old_facts == NULL ? "" : in->old_name, in->old_facts == NULL ? "" : ": ",
-              in->old_facts == NULL ? "" : in->old_facts->version);
+    check_add(list, "C11", "version", f->is_mariadb ? CHECK_FAIL : CHECK_OK,
+              "MariaDB's GTIDs are not supported: use a MySQL server", "%s: %s", in->new_name, f->version);
 }
 
 static void add_binlog(struct check_list *list, const struct checks_servers *in)
@@ -127,6 +118,18 @@ static void add_content(struct check_list *list, const struct checks_servers *in
                   "%s, channel '%s': %s", in->new_name, c->name, c->filters);
     }
     if (!is_filtered) check_add(list, "C09", "replication-filters", CHECK_OK, "", "%s: none", in->new_name);
+    /* What its own binlog leaves out, no reader ever gets; as it was on the old one the reader knows it no other way. */
+    const char *left_out = f->binlog_filters == NULL ? "" : f->binlog_filters;
+    bool was_so = in->old_settings != NULL && in->old_settings->binlog_filters != NULL &&
+                  strcmp(in->old_settings->binlog_filters, left_out) == 0;
+    check_add(list, "C09", "binlog-filters",
+              *left_out == '\0' ? CHECK_OK
+              : was_so          ? CHECK_WARN
+                                : CHECK_FAIL,
+              "its binlog leaves databases out: take binlog_do_db and binlog_ignore_db away and rebuild it, or choose "
+              "another",
+              "%s: %s%s", in->new_name, *left_out == '\0' ? "none" : left_out,
+              *left_out != '\0' && was_so ? ", as on the old server" : "");
     bool skips = *f->replica_skip_errors != '\0' && !is_same(f->replica_skip_errors, "OFF");
     check_add(list, "C09", "replica_skip_errors", skips ? CHECK_FAIL : CHECK_OK,
               "a replica that skips errors may lack rows: choose another server, or rebuild this one", "%s: %s",
@@ -174,6 +177,7 @@ void checks_add_servers(struct check_list *list, const struct checks_servers *in
     if (in->new_facts->is_mariadb) return; /* its variables have other meanings */
     add_binlog(list, in);
     add_content(list, in);
+    checks_add_cached(list, in);
     add_account(list, in->new_name, in->new_facts);
     if (in->old_facts != NULL) {
         add_account(list, in->old_name, in->old_facts);

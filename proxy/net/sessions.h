@@ -267,6 +267,8 @@ uint32_t sessions_drain_kill(struct sessions *s);
 void sessions_park(struct sessions *s, bool on);
 /* sessions_unparked_count - streams that are still inside a transaction, or whose login has not got as far as to tell. */
 uint32_t sessions_unparked_count(const struct sessions *s);
+/* sessions_opaque_count - legs that cannot be followed: whether one carries a stream, and where in it, cannot be told. */
+uint32_t sessions_opaque_count(const struct sessions *s);
 
 /*
  * sessions_dump_decide - how a dump that waits goes on: |code| 0, it passes; else SLUICE_ERR_*, and the client reads |message|, and

@@ -151,3 +151,12 @@ uint32_t sessions_unparked_count(const struct sessions *s)
     }
     return count;
 }
+
+uint32_t sessions_opaque_count(const struct sessions *s)
+{
+    uint32_t count = 0;
+    for (const struct leg *leg = s->legs; leg != NULL; leg = leg->next) {
+        if (tracker_phase(leg->tracker) == TRACKER_OPAQUE) count++;
+    }
+    return count;
+}

@@ -222,7 +222,11 @@ static void do_switch(struct source *s, struct source_call *call)
 
 static void do_abort(struct source *s, struct source_call *call)
 {
-    const struct cutover_event ev = { .type = CUTOVER_EV_ABORT, .text = "aborted by an operator" };
+    char text[TEXT_LEN];
+    const struct cutover_event ev = { .type = CUTOVER_EV_ABORT, .text = text };
+    bool is_waiting = *s->run.waiting != '\0';
+    snprintf(text, sizeof text, "aborted by an operator%s%s", is_waiting ? ", while: " : "",
+             is_waiting ? s->run.waiting : "");
     if (!s->run.is_open) {
         reply_text(call, 409, CODE_FAILED, "no switch of source %s is in progress", s->config->source_id);
     } else if (!cutover_can_abort(&s->cutover)) {

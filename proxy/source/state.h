@@ -63,8 +63,9 @@ struct switch_options {
     struct gtid_set *accept_errant; /* NULL: nothing */
     uint8_t (*accept_errant_uuids)[GTID_UUID_BYTES];
     size_t accept_errant_uuid_count;
-    char *gtid_s; /* consumer manual; NULL: not given */
-    json_t *json; /* as asked, for the record */
+    char *gtid_s;    /* consumer manual; NULL: not given */
+    uint32_t waived; /* checks_waive_parse() */
+    json_t *json;    /* as asked, for the record */
 };
 
 /* Read both servers and the consumer, judge, tell. One of a source at a time. */
@@ -88,6 +89,9 @@ struct reading {
     bool new_replicates;
     bool old_replicates; /* from whomever: a backend that is merely ahead of it is waited for */
     bool waits_for_old;  /* the last judgement: it is */
+    enum reading_kind lag_kind;
+    uint64_t lag_first, lag_last; /* transactions that were missing at first, and are now */
+    uint64_t lag_first_ms;
     struct facts new_facts, old_facts;
     struct gtids new_gtids, old_gtids;
     struct check_list server_checks; /* of READING_CHECK */
@@ -116,8 +120,9 @@ struct switch_run {
     struct threads_leg *drained; /* the legs of the old epoch, as the old server's processlist knows them */
     size_t drained_count;
     bool has_flipped;
-    char *delivered_text; /* D as frozen */
-    json_t *steps;        /* array */
+    char waiting[SOURCE_WAITING_LEN + 1]; /* what a pause, a resume or a verify waits for; "" when nothing is known */
+    char *delivered_text;                 /* D as frozen */
+    json_t *steps;                        /* array */
     struct record_switch record;
     struct record_source next; /* what the flip writes */
     uint32_t reading_op;
@@ -151,6 +156,7 @@ struct source {
     bool is_asking_consumer;    /* for the status alone */
     bool has_streamed;          /* a binlog stream ran through this process */
     struct delivered delivered; /* D */
+    /* Streams that ended inside a transaction in this epoch, until their readers were sent it whole. */
     struct dump_gate dump_gate;
     struct twins twins;
     /* Before the first client is routed: what a dead process left on the active backend ends, and D begins. */
@@ -234,6 +240,11 @@ void streams_settle(struct source *s);  /* begin, when the active backend is con
 void streams_flipped(struct source *s); /* the flip is durable: where D goes on */
 /* streams_tell_consumer - before it is asked: may D stand for what a consumer that cannot tell has? */
 void streams_tell_consumer(const struct source *s);
+/*
+ * streams_told - D less what was accepted as lost, once every stream is parked: a new set, gtid_set_del(). NULL while |unparked|
+ * streams are not, where a stream cannot be followed, where D is not known, and where memory ran out.
+ */
+struct gtid_set *streams_told(const struct source *s, uint32_t unparked);
 
 /* bypass.c */
 /* bypass_add - what |rows| of |b|'s processlist show that goes around Sluice, as lines of |list|. */

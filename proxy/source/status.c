@@ -197,9 +197,10 @@ static json_t *running_json(const struct source *s)
 {
     const struct switch_run *run = &s->run;
     if (!run->is_open) return json_null();
-    return json_pack("{s:I,s:s,s:s,s:s,s:I,s:I}", "number", (json_int_t)run->number, "from", run->from->config->name,
-                     "to", run->to->config->name, "phase", cutover_state_name(s->cutover.state), "started",
-                     (json_int_t)run->started_unix_ms, "elapsed-ms", (json_int_t)(source_now(s) - run->started_ms));
+    return json_pack("{s:I,s:s,s:s,s:s,s:I,s:I,s:s}", "number", (json_int_t)run->number, "from",
+                     run->from->config->name, "to", run->to->config->name, "phase",
+                     cutover_state_name(s->cutover.state), "started", (json_int_t)run->started_unix_ms, "elapsed-ms",
+                     (json_int_t)(source_now(s) - run->started_ms), "waiting-for", run->waiting);
 }
 
 /* Why clients are not routed, in words; "" when they are. */

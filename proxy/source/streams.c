@@ -59,6 +59,16 @@ static void on_opaque(void *arg, uint64_t stream, const char *why)
     delivered_unknown(&s->delivered, text);
 }
 
+struct gtid_set *streams_told(const struct source *s, uint32_t unparked)
+{
+    struct gtid_set *loss = NULL, *told = NULL;
+    if (unparked > 0 || sessions_opaque_count(s->sessions) > 0 || !s->delivered.is_known) return NULL;
+    loss = source_accepted_loss(s);
+    if (loss != NULL && gtid_set_subtract(s->delivered.all, loss, &told) != 0) told = NULL;
+    gtid_set_del(loss);
+    return told;
+}
+
 struct sessions_stream_hooks streams_hooks(void)
 {
     return (struct sessions_stream_hooks){ .on_request = on_request,

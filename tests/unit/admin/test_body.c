@@ -50,6 +50,7 @@ static void test_body_brings_values_to_one_form(void **state)
     assert_brought_to("{\"to\":\"b\",\"accept-errant\":\"u:1\"}", "{\"to\":\"b\",\"accept-errant\":[\"u:1\"]}");
     assert_brought_to("{\"to\":\"b\",\"accept-errant\":[\"u:1\",\"v\"]}",
                       "{\"to\":\"b\",\"accept-errant\":[\"u:1\",\"v\"]}");
+    assert_brought_to("{\"to\":\"b\",\"waive\":\"sql_mode\"}", "{\"to\":\"b\",\"waive\":[\"sql_mode\"]}");
     assert_brought_to("{\"gtid-s\":\"\",\"accept-loss\":\"unknown\",\"old-is-dead\":true,\"to\":\"b\"}",
                       "{\"to\":\"b\",\"old-is-dead\":true,\"accept-loss\":\"unknown\",\"gtid-s\":\"\"}");
 }

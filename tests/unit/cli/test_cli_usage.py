@@ -44,6 +44,8 @@ def test_help_lists_every_verb_and_each_verb_has_its_own():
     (["switch", "a", "b", "--gtid-s", UUID + ":1-"], "--gtid-s is no GTID set: "),
     (["switch", "a", "b", "--accept-errant", "x"], "--accept-errant is no GTID set: "),
     (["switch", "a", "b", "--accept-loss", "some"], "--accept-loss is no GTID set: "),
+    (["switch", "a", "b", "--waive=sql_mode,gtid_mode"],
+     "--waive: 'gtid_mode' is no check that can be waived; these can be: time_zone, sql_mode, "),
     (["history", "a", "--limit", "0"], "--limit is a number from 1 to 1000, not '0'; see: sluice history --help"),
     (["serve", "--log-format", "xml", "-c", "f"], "--log-format is text or json, not 'xml'; see: sluice serve --help"),
     (["serve"], "serve needs -c FILE; see: sluice serve --help"),

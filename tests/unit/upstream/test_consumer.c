@@ -59,7 +59,11 @@ static void on_status(void *arg, int status, const struct upstream_error *error,
     w->source_port = found->source_port;
     snprintf(w->refusal, sizeof w->refusal, "%s", found->refusal == NULL ? "" : found->refusal);
     w->plan_status = consumer_plan(w->consumer, found, &w->plan, &w->error);
-    if (w->judged_plan != NULL) w->resumed = consumer_is_resumed(w->consumer, w->judged_plan, found, &w->error);
+    if (w->judged_plan != NULL) {
+        const struct consumer_evidence nothing = { 0 };
+        bool progresses;
+        w->resumed = consumer_is_resumed(w->consumer, w->judged_plan, found, &nothing, &progresses, &w->error);
+    }
     if (found->task_count == 0) return;
     w->stage = found->tasks[0].stage;
     if (found->tasks[0].s != NULL) w->s = gtid_set_copy(found->tasks[0].s);
