@@ -55,6 +55,8 @@ struct gtid_gate_input {
 
     enum gtid_gate_delivered delivered_rule;
     const struct gtid_set *delivered; /* D; not NULL with GTID_GATE_DELIVERED_KNOWN, else unused */
+    /* What of D was delivered whole, for P in D: what a reader has in half it still needs. NULL: all of |delivered|. */
+    const struct gtid_set *delivered_whole;
     bool delivered_is_newer;  /* D was read after E: what E lacks may have come in between, so it is waited for */
     bool delivered_is_reader; /* the consumer cannot tell its set: D stands for it, P in D is asked too */
 

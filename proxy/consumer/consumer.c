@@ -38,6 +38,7 @@ struct consumer {
     struct upstream_pool *pool;
     struct mailbox *mailbox;
     struct gtid_set *gtid_s; /* manual; NULL: not given */
+    bool has_delivered;      /* manual: D may stand for it */
     struct call *calls;      /* under way */
     struct dm *dm;           /* type dm: does all of it itself */
     bool is_closing;
@@ -99,6 +100,11 @@ int consumer_set_gtid_s(struct consumer *c, const char *gtid_s)
     gtid_set_del(c->gtid_s);
     c->gtid_s = set;
     return 0;
+}
+
+void consumer_set_has_delivered(struct consumer *c, bool has_delivered)
+{
+    c->has_delivered = has_delivered;
 }
 
 int consumer_set_server(struct consumer *c, const char *server_uuid)
@@ -247,7 +253,7 @@ void consumer_status(struct consumer *c, uint32_t timeout_ms, consumer_status_fn
         return;
     }
     call->status_fn = fn;
-    int rv = c->type == CONFIG_CONSUMER_MANUAL ? manual_fill_status(c->gtid_s, &call->status) : 0;
+    int rv = c->type == CONFIG_CONSUMER_MANUAL ? manual_fill_status(c->gtid_s, c->has_delivered, &call->status) : 0;
     call_begin(call, rv, c->type == CONFIG_CONSUMER_REPLICA, timeout_ms);
 }
 

@@ -64,6 +64,11 @@ SLUICE_MUSTCHECK int consumer_set_target(struct consumer *c, const struct upstre
  * Returns 0, SLUICE_ERR_SYNTAX (no GTID set), SLUICE_ERR_INVALID (another type), SLUICE_ERR_NOMEM.
  */
 SLUICE_MUSTCHECK int consumer_set_gtid_s(struct consumer *c, const char *gtid_s);
+/*
+ * consumer_set_has_delivered - for type manual: whether D is known and streams have made it, so that it may stand for a gtid-S that
+ * is not given. For every status from now on; another type takes no notice.
+ */
+void consumer_set_has_delivered(struct consumer *c, bool has_delivered);
 
 /* consumer_set_server - which server it reads from now on, by its uuid: a relay that reads again is known by it. 0 or
  * SLUICE_ERR_INVALID. */

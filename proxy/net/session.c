@@ -115,6 +115,7 @@ struct session *session_new(struct sessions *s, int fd, const struct sockaddr *p
     if (session == NULL) return NULL;
     session->owner = s;
     session->id = ++s->next_id;
+    session->to_server.is_unseen = true;
     session->accepted_ms = session->wait.since_ms = uv_now(s->config.loop);
     if (peer != NULL) stream_address_text(peer, session->peer_host, &session->peer_port);
     if (stream_init(&session->client, s->config.loop, fd, on_client_event, session) != 0) {

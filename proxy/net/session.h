@@ -30,9 +30,10 @@ enum { PIPE_SLACK = 32 }; /* a KILL may become that much longer where it stands 
 
 /* Bytes of one direction that were read and wait. Memory is there only while some do. */
 struct pipe {
-    uint8_t *data; /* SESSIONS_BUFFER_BYTES and PIPE_SLACK; NULL while empty */
-    size_t start;  /* [start, fed) goes to the peer */
-    size_t fed;    /* [fed, end) was left back by the tracker, or is part of a greeting */
+    uint8_t *data;  /* SESSIONS_BUFFER_BYTES and PIPE_SLACK; NULL while empty */
+    bool is_unseen; /* towards the server: |data| is unseen_alloc()'s, and what has been written is wiped */
+    size_t start;   /* [start, fed) goes to the peer */
+    size_t fed;     /* [fed, end) was left back by the tracker, or is part of a greeting */
     size_t end;
     bool is_eof; /* the source said its last */
 };
@@ -55,12 +56,13 @@ struct leg {
     struct tracker_gtid gtid; /* of the transaction in progress on a binlog stream */
     bool is_in_gtid;          /* |gtid| was sent in part */
     bool is_opaque_told;
-    uint32_t handed_id;   /* the connection id that the client was told; 0 before */
-    uint32_t reader_id;   /* server_id of its dump request */
-    bool is_dump_told;    /* the driver knows of the dump that waits */
-    uint64_t parked_ms;   /* uv_now() when it was first seen parked, 0: it is not */
-    bool is_hangup_seen;  /* its FIN was noticed while it was not read */
-    bool is_write_broken; /* it takes no more bytes; what it said last is still read */
+    uint64_t unknown_counted; /* of its tracker's unknown commands */
+    uint32_t handed_id;       /* the connection id that the client was told; 0 before */
+    uint32_t reader_id;       /* server_id of its dump request */
+    bool is_dump_told;        /* the driver knows of the dump that waits */
+    uint64_t parked_ms;       /* uv_now() when it was first seen parked, 0: it is not */
+    bool is_hangup_seen;      /* its FIN was noticed while it was not read */
+    bool is_write_broken;     /* it takes no more bytes; what it said last is still read */
 };
 
 struct session {
@@ -112,8 +114,8 @@ struct sessions {
     struct sessions_counters counters;
     void (*on_closed)(void *arg);
     void *closed_arg;
-    uint8_t scratch
-        [SESSIONS_BUFFER_BYTES]; /* what is read lands here; only what a peer does not take at once gets memory */
+    /* SESSIONS_BUFFER_BYTES, unseen: what is read lands here; only what a peer does not take at once gets memory of its own. */
+    uint8_t *scratch;
 };
 
 /* session.c */

@@ -12,6 +12,7 @@
 #include "net/refusal.h"
 #include "net/session.h"
 #include "net/tls_mbedtls.h"
+#include "net/unseen.h"
 
 enum { RELEASES_PER_TURN_MAX = 64 }; /* some 2 ms of connect(2); other sockets of the loop get their turn */
 
@@ -133,8 +134,11 @@ int sessions_new(const struct sessions_config *config, struct sessions **out)
     struct sessions *s = mem_calloc(1, sizeof *s);
     if (s == NULL) return rv;
     s->config = *config;
+    if (s->config.parked_ms_max == 0) s->config.parked_ms_max = SESSIONS_PARK_MS_MAX;
+    s->scratch = unseen_alloc(SESSIONS_BUFFER_BYTES);
+    if (s->scratch == NULL) goto err_after_alloc;
     s->source_id = mem_strdup(config->source_id);
-    if (s->source_id == NULL) goto err_after_alloc;
+    if (s->source_id == NULL) goto err_after_scratch;
     s->config.source_id = s->source_id;
     assert(config->tls_context != NULL || config->tls == SESSIONS_TLS_OFF || config->tls == SESSIONS_TLS_PASSTHROUGH);
     rv = parse_source_address(s, config->source_address);
@@ -163,6 +167,8 @@ err_after_ids:
     ids_del(s->ids);
 err_after_id:
     mem_free(s->source_id);
+err_after_scratch:
+    unseen_free(s->scratch);
 err_after_alloc:
     mem_free(s);
     assert(rv != 0);
@@ -365,6 +371,7 @@ void sessions_let_go(struct sessions *s)
     tls_context_unref(s->config.tls_context);
     ids_del(s->ids);
     mem_free(s->source_id);
+    unseen_free(s->scratch);
     mem_free(s);
     if (on_closed != NULL) on_closed(arg);
 }

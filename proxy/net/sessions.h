@@ -132,6 +132,7 @@ struct sessions_config {
     uint32_t hold_clients_max;   /* 1.. */
     uint32_t sessions_max;       /* 1..: legs open at once; not above the capacity of |legs| */
     uint32_t connect_timeout_ms; /* 1..: from connect(2) to the whole greeting */
+    uint32_t parked_ms_max;      /* a stream parked for longer is closed at its boundary; 0: SESSIONS_PARK_MS_MAX */
     const char *source_address;  /* numeric local address of legs; NULL: the system's choice */
     enum sessions_tls tls;
     struct tls_context *tls_context; /* not NULL with MIRROR and REQUIRE; a reference is taken */
@@ -170,8 +171,9 @@ struct sessions_counters {
     uint64_t kills_translated_total; /* KILLs of a live session's id */
     uint64_t kills_refused_total;    /* of ids that mean nobody any more, or that could not be read */
     uint64_t dumps_refused_total;
+    uint64_t unknown_commands_total;     /* that the tracker does not know; such a session is followed no further */
     uint64_t streams_cut_total;          /* binlog streams that ended inside a transaction */
-    uint64_t parks_expired_total;        /* parked streams closed at their boundary after SESSIONS_PARK_MS_MAX */
+    uint64_t parks_expired_total;        /* parked streams closed at their boundary after parked_ms_max */
     uint64_t invariant_violations_total; /* promise 1; stays 0 */
     uint64_t bytes_to_server_total;
     uint64_t bytes_to_client_total;
@@ -189,10 +191,11 @@ enum { SESSIONS_BUFFER_BYTES = 65536, SESSIONS_PARK_MS_MAX = 20000 };
 
 /* A leg as sessions_each_leg() shows it; pointers are valid inside the callback only. */
 struct sessions_leg {
-    uint64_t session_id; /* counts up from 1 per source */
-    uint64_t thread_id;  /* on the server; 0 while no greeting has come */
-    uint32_t handed_id;  /* what the client was told in its place */
-    uint32_t reader_id;  /* server_id of the client's dump request; 0: none, or it gave none */
+    uint64_t session_id;     /* counts up from 1 per source */
+    uint64_t thread_id;      /* on the server; 0 while no greeting has come */
+    uint32_t handed_id;      /* what the client was told in its place */
+    uint32_t reader_id;      /* server_id of the client's dump request; 0: none, or it gave none */
+    const char *reader_uuid; /* replica UUID of a client that asked for a dump; "": none, or it gave none */
     char host[STREAM_HOST_LEN +
               1]; /* our own end; the processlist's HOST is "host:port" (a name instead where the server resolves) */
     uint16_t port;
@@ -258,8 +261,8 @@ uint32_t sessions_drain_kill(struct sessions *s);
 
 /*
  * sessions_park - on: binlog streams stop in front of their next transaction; the one in progress is let through to its end. Streams
- * that begin meanwhile are parked from birth. One that stays parked for SESSIONS_PARK_MS_MAX is closed there: its reader gives up at
- * 60 s, and comes again. Off: they go on, without a byte lost. Twice is once.
+ * that begin meanwhile are parked from birth. One that stays parked for parked_ms_max is closed there: its reader gives up at 60 s, and
+ * comes again. Off: they go on, without a byte lost. Twice is once.
  */
 void sessions_park(struct sessions *s, bool on);
 /* sessions_end_streams - end every binlog stream, where it stands: the server lost what it had sent, and may use its numbers again. */

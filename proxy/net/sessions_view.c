@@ -42,22 +42,24 @@ static const char *phase_name(const struct session *session)
 static void describe(const struct leg *leg, struct sessions_leg *out)
 {
     const struct session *session = leg->session;
-    *out = (struct sessions_leg){ .session_id = session->id,
-                                  .thread_id = tracker_thread_id(leg->tracker),
-                                  .handed_id = leg->handed_id,
-                                  .reader_id = tracker_is_stream(leg->tracker) ? leg->reader_id : 0,
-                                  .port = leg->port,
-                                  .backend_index = leg->backend_index,
-                                  .epoch = leg->epoch,
-                                  .phase = phase_name(session),
-                                  .is_idle = session->state == SESSION_RELAYING && session_is_idle(session),
-                                  .is_in_transaction = tracker_is_in_transaction(leg->tracker),
-                                  .is_stream = tracker_is_stream(leg->tracker),
-                                  .user = tracker_user(leg->tracker),
-                                  .accepted_ms = session->accepted_ms,
-                                  .leg_ms = leg->opened_ms,
-                                  .bytes_to_server = leg->bytes_to_server,
-                                  .bytes_to_client = leg->bytes_to_client };
+    *out =
+        (struct sessions_leg){ .session_id = session->id,
+                               .thread_id = tracker_thread_id(leg->tracker),
+                               .handed_id = leg->handed_id,
+                               .reader_id = tracker_is_stream(leg->tracker) ? leg->reader_id : 0,
+                               .reader_uuid = tracker_is_stream(leg->tracker) ? tracker_reader_uuid(leg->tracker) : "",
+                               .port = leg->port,
+                               .backend_index = leg->backend_index,
+                               .epoch = leg->epoch,
+                               .phase = phase_name(session),
+                               .is_idle = session->state == SESSION_RELAYING && session_is_idle(session),
+                               .is_in_transaction = tracker_is_in_transaction(leg->tracker),
+                               .is_stream = tracker_is_stream(leg->tracker),
+                               .user = tracker_user(leg->tracker),
+                               .accepted_ms = session->accepted_ms,
+                               .leg_ms = leg->opened_ms,
+                               .bytes_to_server = leg->bytes_to_server,
+                               .bytes_to_client = leg->bytes_to_client };
     memcpy(out->host, leg->host, sizeof out->host);
     snprintf(out->host_port, sizeof out->host_port, "%s:%u", leg->host, leg->port);
     snprintf(out->peer, sizeof out->peer, "%s:%u", session->peer_host, session->peer_port);

@@ -51,9 +51,23 @@ void streams_begin(struct leg *leg)
     if (leg->owner->is_parking) tracker_park(leg->tracker, true);
 }
 
+static void count_unknown(struct leg *leg)
+{
+    struct sessions *s = leg->owner;
+    uint64_t count = tracker_unknown_commands(leg->tracker);
+    if (count == leg->unknown_counted) return;
+    s->counters.unknown_commands_total += count - leg->unknown_counted;
+    leg->unknown_counted = count;
+    log_info("a client sent a command that is not known: its session is not followed any further",
+             LOG_STR("source", s->source_id), LOG_U64("session", leg->session->id),
+             LOG_STR("client", leg->session->peer_host), LOG_U64("port", leg->session->peer_port),
+             LOG_STR("hint", "a switch ends it only at drain-timeout"));
+}
+
 void streams_look(struct leg *leg)
 {
     const struct sessions_config *c = &leg->owner->config;
+    count_unknown(leg);
     if (leg->is_opaque_told || tracker_phase(leg->tracker) != TRACKER_OPAQUE) return;
     leg->is_opaque_told = true;
     if (c->streams.on_opaque != NULL)
@@ -104,7 +118,7 @@ static void expire(struct leg *leg)
     uint64_t now = uv_now(s->config.loop);
     if (!tracker_stream_is_parked(leg->tracker)) return;
     if (leg->parked_ms == 0) leg->parked_ms = now;
-    if (now - leg->parked_ms < SESSIONS_PARK_MS_MAX || !session_is_idle(leg->session)) return;
+    if (now - leg->parked_ms < s->config.parked_ms_max || !session_is_idle(leg->session)) return;
     s->counters.parks_expired_total++;
     log_info("a stream was parked for so long that it is closed at its boundary", LOG_STR("source", s->source_id),
              LOG_U64("session", leg->session->id), LOG_U64("parked_ms", now - leg->parked_ms));

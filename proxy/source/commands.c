@@ -342,6 +342,7 @@ static void do_adopt(struct source *s, struct source_call *call)
     if (w == NULL) return;
     int rv = record_set(&w->record.active, b->config->name);
     if (rv == 0 && strcmp(w->record.latch_backend, b->config->name) == 0) rv = record_set(&w->record.latch, "");
+    if (w->record.has_record && active != b) w->record.has_moved = true;
     w->record.has_record = true;
     w->record.epoch++;
     if (rv != 0) w->record.epoch = 0; /* the journal refuses it */
@@ -356,6 +357,7 @@ static void repin_write(struct source *s, struct source_call *call, struct backe
     if (w == NULL) return;
     w->is_pin = true;
     memcpy(w->uuid, b->facts.server_uuid, sizeof w->uuid);
+    if (b == source_active(s) && *b->pin != '\0' && strcmp(b->pin, w->uuid) != 0) w->record.has_moved = true;
     bool clears = *w->record.latch != '\0' && strcmp(w->record.latch_backend, b->config->name) == 0;
     if (clears && record_set(&w->record.latch, "") != 0) w->record.epoch = 0; /* the journal refuses it */
     snprintf(w->text, sizeof w->text, "backend %s is pinned to %s%s", b->config->name, w->uuid,

@@ -67,6 +67,18 @@ static struct gtid_set *accepted_loss(const struct source *s, const struct readi
     return loss;
 }
 
+/*
+ * What of D no reader has in half, as far as the streams tell; NULL: memory ran out. Where what the old server has stands for D it
+ * says nothing of halves, but those that were seen to be sent count all the same.
+ */
+static struct gtid_set *whole_of(const struct source *s, const struct gtid_set *delivered)
+{
+    struct gtid_set *part = delivered_part(&s->delivered), *whole = NULL;
+    if (part != NULL && gtid_set_subtract(delivered, part, &whole) != 0) whole = NULL;
+    gtid_set_del(part);
+    return whole;
+}
+
 /* How D is judged: what the old server has stands for it, once its streams have ended; before that as a forecast. */
 static void fill_delivered(const struct source *s, const struct reading *r, const struct gtid_set *loss,
                            struct gtid_gate_input *in)
@@ -168,7 +180,10 @@ static int judge_gate(const struct source *s, struct reading *r, const struct ev
     fill_delivered(s, r, loss, &in);
     fill_errant(r, e->old_known, &in);
     struct gtid_gate_result result;
-    int rv = gtid_gate_check(&in, &result) == 0 ? 0 : SLUICE_ERR_NOMEM;
+    struct gtid_set *whole = in.delivered == NULL ? NULL : whole_of(s, in.delivered);
+    in.delivered_whole = whole;
+    int rv = whole == NULL && in.delivered != NULL ? SLUICE_ERR_NOMEM : 0;
+    if (rv == 0) rv = gtid_gate_check(&in, &result) == 0 ? 0 : SLUICE_ERR_NOMEM;
     if (rv == 0) {
         uint64_t missing = 0;
         positions_mark_lost(&r->positions, old_purged(s, r), &result);
@@ -181,6 +196,7 @@ static int judge_gate(const struct source *s, struct reading *r, const struct ev
         checks_add_gate(&r->gate_checks, &result, r->new_replicates);
         gtid_gate_result_free(&result);
     }
+    gtid_set_del(whole);
     gtid_set_del(loss);
     return rv;
 }
@@ -679,6 +695,7 @@ void reading_start(struct source *s, struct reading *r, enum reading_kind kind, 
         return;
     }
     s->jobs++;
+    streams_tell_consumer(s);
     consumer_status(s->consumer, s->config->limits.probe_timeout_ms, on_consumer_status, q);
 }
 

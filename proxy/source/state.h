@@ -22,6 +22,7 @@
 #include "source/dump_gate.h"
 #include "source/positions.h"
 #include "source/source.h"
+#include "source/twins.h"
 #include "upstream/pool.h"
 #include "upstream/queries.h"
 
@@ -162,6 +163,7 @@ struct source {
     struct delivered delivered; /* D */
     /* Streams that ended inside a transaction in this epoch, until their readers were sent it whole. */
     struct dump_gate dump_gate;
+    struct twins twins;
     /* Before the first client is routed: what a dead process left on the active backend ends, and D begins. */
     enum { SOURCE_UNSETTLED, SOURCE_SETTLING, SOURCE_SETTLED } settling;
     uint32_t settle_op;
@@ -241,6 +243,8 @@ void switch_options_free(struct switch_options *o);
 struct sessions_stream_hooks streams_hooks(void);
 void streams_settle(struct source *s);  /* begin, when the active backend is confirmed and it has not begun */
 void streams_flipped(struct source *s); /* the flip is durable: where D goes on */
+/* streams_tell_consumer - before it is asked: may D stand for what a consumer that cannot tell has? */
+void streams_tell_consumer(const struct source *s);
 /*
  * streams_told - D less what was accepted as lost, once every stream is parked: a new set, gtid_set_del(). NULL while |unparked|
  * streams are not, where a stream cannot be followed, where D is not known, and where memory ran out.

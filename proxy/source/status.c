@@ -97,6 +97,7 @@ void status_ask_consumer(struct source *s)
     if (s->config->consumer.type == CONFIG_CONSUMER_REPLICA && !s->consumer_is_resolved) return;
     s->is_asking_consumer = true;
     s->jobs++;
+    streams_tell_consumer(s);
     consumer_status(s->consumer, s->config->limits.probe_timeout_ms, on_status, s);
 }
 
@@ -158,7 +159,9 @@ static json_t *counters_json(const struct source *s)
         { "tls-client-failed", c->tls_client_failed_total },
         { "tls-backend-failed", c->tls_backend_failed_total },
         { "tls-required", c->tls_required_total },
+        { "unknown-commands", c->unknown_commands_total },
         { "emfile", c->emfile_total + l->emfile_total },
+        { "nomem", c->nomem_total },
         { "kills-translated", c->kills_translated_total },
         { "kills-refused", c->kills_refused_total },
         { "dumps-refused", c->dumps_refused_total },
@@ -167,8 +170,10 @@ static json_t *counters_json(const struct source *s)
         { "invariant-violations", c->invariant_violations_total },
         { "bytes-to-server", c->bytes_to_server_total },
         { "bytes-to-client", c->bytes_to_client_total },
+        { "hold-wait-ms", c->hold_wait_ms_total },
         { "longest-wait-ms", c->hold_wait_ms_longest },
         { "buffered-bytes", c->buffered_bytes },
+        { "buffered-bytes-max", c->buffered_bytes_max },
         { "switches-done", s->switches_done },
         { "switches-undone", s->switches_undone },
         { "switches-failed", s->switches_failed },
@@ -252,7 +257,7 @@ json_t *status_source(struct source *s)
         { "consumer", consumer_json(s) },
         { "tls", tls_json(s) },
         { "latch", latch },
-        { "warnings", dump_gate_warnings(s) },
+        { "warnings", twins_warnings(s) },
         { "accepted-loss", json_string(s->record.accepted_loss) },
         { "counters", counters_json(s) },
         { "hold-histogram", histogram_json(s) },

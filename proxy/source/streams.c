@@ -138,6 +138,11 @@ void streams_settle(struct source *s)
     settle(s);
 }
 
+void streams_tell_consumer(const struct source *s)
+{
+    consumer_set_has_delivered(s->consumer, s->has_streamed && s->delivered.is_known);
+}
+
 void streams_flipped(struct source *s)
 {
     const struct reading *r = &s->reading;

@@ -202,6 +202,7 @@ static void do_flip(struct source *s, uint32_t op)
     if (rv == 0) rv = plan_flip(s);
     if (rv == 0) rv = switch_fill_record(s, SWITCH_PHASE_FLIPPED);
     next->epoch = s->run.epoch_to;
+    next->has_moved = true;
     mem_free(losses);
     if (rv != 0) {
         answer(s, CUTOVER_EV_FLIPPED, op, rv, "memory ran out");

@@ -180,6 +180,18 @@ def test_metrics_and_status_agree(one):
     assert metrics["process_open_fds"] > 5
 
 
+def test_every_metric_has_a_name_and_a_value(one):
+    """Nothing is declared without a sample, and no counter comes without a family of its own."""
+    _, text = one.get("/metrics")
+    types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
+    names = re.findall(r"^([a-z_]+)[{ ]", text, re.MULTILINE)
+    assert len(types) > 30 and "sluice_unknown_commands_total" in types
+    assert not [name for name, kind in types.items() if kind not in ("counter", "gauge", "histogram")]
+    families = {re.sub(r"_(bucket|sum|count)$", "", name) if name.startswith("sluice_hold_seconds_") else name
+                for name in names}
+    assert set(types) == families, set(types) ^ families
+
+
 def test_switch_and_its_events_are_described(one):
     """A whole switch: check, order, events, outcome, history; and again after a restart."""
     api = api_of(one)

@@ -63,7 +63,7 @@ class Sluice:
         self.port = free_port()
         self.socket = socket_path(self.folder / "admin.sock")
         self.file, self.log, self.state = self.folder / "sluice.yaml", self.folder / "sluice.log", self.folder / "state"
-        self.runs = 0
+        self.runs, self.serve_options = 0, ()
         self._process = None
         self._expect_exit = 0
         source = {
@@ -107,7 +107,8 @@ class Sluice:
         self.runs += 1
         env = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99", "UBSAN_OPTIONS": "print_stacktrace=1",
                **self.environment, **environment}
-        self._process = self.processes.start([binary(), "serve", "-c", self.file], log=self.log, env=env)
+        words = [binary(), "serve", "-c", self.file, *self.serve_options]
+        self._process = self.processes.start(words, log=self.log, env=env)
         return self
 
     def start(self, limit=20.0, **environment):

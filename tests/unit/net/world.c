@@ -74,6 +74,7 @@ void world_up(struct world *w, const struct world_options *options)
                                             .hold_clients_max = or_default(options->hold_clients_max, 100),
                                             .sessions_max = or_default(options->sessions_max, 100),
                                             .connect_timeout_ms = or_default(options->connect_timeout_ms, 3000),
+                                            .parked_ms_max = options->parked_ms_max,
                                             .source_address = "127.0.0.1",
                                             .tls = options->tls,
                                             .tls_context = options->tls_context,

@@ -40,6 +40,7 @@ struct world_options {
     uint32_t hold_clients_max;   /* 100 */
     uint32_t sessions_max;       /* 100 */
     uint32_t connect_timeout_ms; /* 3000 */
+    uint32_t parked_ms_max;      /* 20000 */
     const char *legs_path;       /* none */
     enum sessions_tls tls;       /* off */
     struct tls_context *tls_context;
