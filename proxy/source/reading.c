@@ -333,6 +333,7 @@ static void add_server_checks(struct source *s, struct reading *r)
                                        .new_facts = &r->new_facts,
                                        .old_uuid = active == NULL ? "" : active->pin,
                                        .new_pin = r->to->pin,
+                                       .clients_are_told = source_proxy_version(s->config) != 0,
                                        .latch = backend_is_latched(r->to) ? s->record.latch : "",
                                        .old_latch = is_old_latched ? s->record.latch : "" };
     checks_add_servers(&r->server_checks, &in);
