@@ -390,14 +390,18 @@ static void start(struct source *s, struct listing *l, struct backend *old, uint
                                       .done = on_listed,
                                       .arg = l,
                                       .mailbox = s->host.mailbox };
-    int rv = upstream_target_copy(&old->target, &l->target);
+    static const char lost_text[] =
+        "the file of open connections was damaged, and with proxy-protocol.send a dead Sluice's "
+        "threads look like clients'; see that none is left there, then restart Sluice";
+    int rv = s->is_legs_file_lost ? SLUICE_ERR_REFUSED : upstream_target_copy(&old->target, &l->target);
     if (rv == 0) rv = collect_left_over(s, old, &l->left_over, &l->left_over_count);
     l->seen = mem_calloc(l->leg_count, sizeof *l->seen);
     if (l->seen == NULL) rv = SLUICE_ERR_NOMEM;
     if (rv == 0) rv = upstream_pool_submit(s->host.pool, &job, NULL);
     s->jobs++;
     if (rv != 0) {
-        const struct upstream_error error = { .code = rv, .text = "the list could not be asked for" };
+        struct upstream_error error;
+        upstream_error_set(&error, rv, 0, "%s", s->is_legs_file_lost ? lost_text : "the list could not be asked for");
         on_listed(l, rv, &error);
     }
 }

@@ -251,11 +251,12 @@ static int open_legs(struct source *s, struct text *out_error)
         log_warn("the file of open connections was damaged: what a dead process left is found by its address alone",
                  LOG_STR("source", s->config->source_id), LOG_STR("path", text_str(&path)));
     }
-    if (rv == 0 && found == LEGS_FOUND_UNREADABLE && s->config->proxy_protocol.send != CONFIG_PROXY_SEND_OFF) {
-        log_warn(
-            "servers show such connections under the clients' own addresses: binlog readers among them are told by "
-            "the bypass check, and must be ended by hand",
-            LOG_STR("source", s->config->source_id), LOG_STR("hint", "sluice check SOURCE BACKEND"));
+    s->is_legs_file_lost = rv == 0 && found == LEGS_FOUND_UNREADABLE && source_proxy_version(s->config) != 0;
+    if (s->is_legs_file_lost) {
+        log_error(
+            "servers show such connections under the clients' own addresses: no switch until this is restarted",
+            LOG_STR("source", s->config->source_id),
+            LOG_STR("hint", "end what a dead process left on the backends, binlog readers above all, then restart"));
     }
     if (rv == 0 && found == LEGS_FOUND_LEFTOVERS) {
         log_info("a process that did not stop in order left connections", LOG_STR("source", s->config->source_id),

@@ -137,6 +137,7 @@ struct source {
     struct sessions *sessions;
     struct tls_context *tls; /* as the sessions have it; NULL unless TLS is ended here */
     struct legs *legs;
+    bool is_legs_file_lost; /* it was damaged, and what a dead process left cannot be told by its address: no switch */
     struct consumer *consumer;
     uv_getaddrinfo_t consumer_resolve;
     bool consumer_is_resolved, consumer_is_resolving;
