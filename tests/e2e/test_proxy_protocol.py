@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-PROXY headers of clients. The load balancer's address is 127.0.0.9, of a listed network; other clients come from 127.0.0.1.
+PROXY headers of clients.
+
+The load balancer's address is 127.0.0.9, of a listed network; other clients come from 127.0.0.1.
 """
 import contextlib
 import shutil
@@ -137,7 +139,11 @@ def test_held_client_is_known_by_its_header(pair, one):
     """The header is read while clients are held: who waits is named, and is served when they are released."""
     one.run("hold", one.source_id, expect=0)
     found = []
-    thread = threading.Thread(target=lambda: found.append(ask(connect(one.port, version2(*CLIENT)), "SELECT @@server_uuid")))
+
+    def wait():
+        found.append(ask(connect(one.port, version2(*CLIENT)), "SELECT @@server_uuid"))
+
+    thread = threading.Thread(target=wait)
     silent = dial(one.port)
     thread.start()
     seen = wait_client(one, client="10.1.2.3:4567", phase="held")
@@ -182,7 +188,7 @@ def test_tls_behind_a_header_is_untouched(folder, pair, sluice, tmp):
 
 
 def test_switch_moves_clients_behind_a_load_balancer(pair, one):
-    """Idle ones are closed, a busy one is killed and logged by its own address, new ones are on b with the new epoch."""
+    """Idle ones are closed, a busy one is killed and logged by its own address, new ones are on b in the new epoch."""
     idle, busy = (connect(one.port, version2("10.1.2.3", port)) for port in (1001, 1002))
     ask(busy, "BEGIN")
     epoch = one.status()["epoch"]
