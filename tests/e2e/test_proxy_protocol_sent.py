@@ -115,7 +115,7 @@ def test_switch_knows_its_threads_by_the_clients_addresses(pair, make, stream):
 
 
 def test_threads_of_a_killed_sluice_are_found_by_the_clients_addresses(pair, make, stream):
-    """kill -9: a binlog thread stays on the server under the client's address; the next Sluice ends it, and no other."""
+    """kill -9: a binlog thread stays on the server with the client's address; the next Sluice ends it, and no other."""
     one = make()
     reader, client = stream(one.port), connect(one.port, version2("10.1.2.3", 4567))
     other = stream(pair.a.port, server_id=9002)
@@ -132,7 +132,7 @@ def test_threads_of_a_killed_sluice_are_found_by_the_clients_addresses(pair, mak
 
 
 def test_killed_in_the_drain_a_restart_ends_what_is_left(pair, make, stream, tmp):
-    """Killed with the drain begun: the restart undoes; the same switch then passes, with nothing of the dead one on a."""
+    """Killed with the drain begun: the restart undoes; the same switch then passes, and nothing is left on a."""
     pause = PauseAt(tmp, "drain")
     one = make(environment=pause.environment, drain_timeout="1s")
     busy = connect(one.port, version2("10.1.2.3", 1002))
@@ -150,7 +150,7 @@ def test_killed_in_the_drain_a_restart_ends_what_is_left(pair, make, stream, tmp
 
 
 def test_damaged_file_of_connections_stops_switches_until_a_restart(make):
-    """What a dead Sluice left could be anybody's then: clients are served, no switch passes, and it is said what to do."""
+    """What a dead Sluice left could be anybody's: clients are served, no switch passes, and it is said what to do."""
     one = make()
     one.kill()
     (one.state / f"legs.{one.source_id}").write_bytes(b"x" * 4096)
