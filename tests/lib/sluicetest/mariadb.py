@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real MariaDB server that belongs to a test: the host's, else Debian's, unpacked into the cache and not installed."""
+"""A real MariaDB server of a test: the host's own, else Debian's, unpacked into the cache and not installed."""
 import fcntl
 import os
 import pathlib
