@@ -105,6 +105,25 @@ static void render_tls(const json_t *tls)
     json_array_foreach(limits, i, limit) output_text("  ! %s\n", json_string_value(limit));
 }
 
+/* Only there where one source alone was asked for. */
+static void render_clients(const json_t *clients)
+{
+    static const char *const heads[] = { "SESSION", "CLIENT", "VIA", "PHASE", "BACKEND", "EPOCH", "THREAD", "USER" };
+    static const char *const keys[] = { "session", "client", "via", "phase", "backend", "epoch", "thread", "user" };
+    struct table t = { .columns = ARRAY_LEN(heads) };
+    const json_t *client;
+    size_t i;
+    if (json_array_size(clients) == 0) return;
+    for (i = 0; i < ARRAY_LEN(heads); i++)
+        table_add(&t, "%s", heads[i]);
+    json_array_foreach(clients, i, client)
+    {
+        for (size_t k = 0; k < ARRAY_LEN(keys); k++)
+            table_add(&t, "%s", field_str(client, keys[k], "-"));
+    }
+    table_print(&t, "  ");
+}
+
 void render_source(const json_t *source)
 {
     const json_t *change = json_object_get(source, "switch");
@@ -117,6 +136,7 @@ void render_source(const json_t *source)
     render_backends(source);
     render_consumer(json_object_get(source, "consumer"));
     render_alarms(source);
+    render_clients(json_object_get(source, "clients"));
     if (json_is_object(change)) {
         const char *waiting = field_str(change, "waiting-for", "");
         output_text("  switch %s: %s -> %s, %s for %.1f s\n", field_str(change, "number", "?"),

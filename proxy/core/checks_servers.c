@@ -170,10 +170,32 @@ static void add_replication(struct check_list *list, const struct checks_servers
     }
 }
 
+/* A server that does not read the header takes it for a client's first packet, and ends every connection. */
+static void add_proxy_header(struct check_list *list, const struct checks_servers *in)
+{
+    const struct facts *f = in->new_facts;
+    if (!in->clients_are_told) return;
+    if (!f->has_proxy_networks) {
+        check_add(
+            list, "C16", "proxy-protocol", CHECK_WARN,
+            "set proxy-protocol.send: off, unless something on the server's own host reads the header for it",
+            "%s: has no variable proxy_protocol_networks: it reads no PROXY header, and clients are going to send one",
+            in->new_name);
+    } else if (*f->proxy_networks == '\0') {
+        check_add(list, "C16", "proxy-protocol", CHECK_FAIL,
+                  "set proxy_protocol_networks there to Sluice's address, or proxy-protocol.send: off",
+                  "%s: proxy_protocol_networks is empty: it would end every client's connection", in->new_name);
+    } else {
+        check_add(list, "C16", "proxy-protocol", CHECK_OK, "", "%s: proxy_protocol_networks %s", in->new_name,
+                  f->proxy_networks);
+    }
+}
+
 void checks_add_servers(struct check_list *list, const struct checks_servers *in)
 {
     add_identity(list, in);
     add_version(list, in);
+    add_proxy_header(list, in);
     if (in->new_facts->is_mariadb) return; /* its variables have other meanings */
     add_binlog(list, in);
     add_content(list, in);

@@ -48,6 +48,8 @@ struct facts {
     char read_only[FACTS_TEXT_LEN + 1];
     char super_read_only[FACTS_TEXT_LEN + 1];
     char ps_show_processlist[FACTS_TEXT_LEN + 1]; /* performance_schema_show_processlist */
+    bool has_proxy_networks;  /* it knows the variable proxy_protocol_networks: Percona Server, MariaDB */
+    char proxy_networks[256]; /* from which it reads PROXY headers; cut */
     uint64_t sync_binlog;
     uint64_t innodb_flush_log_at_trx_commit;
     char replica_skip_errors[256];              /* "OFF" when none */

@@ -525,9 +525,10 @@ void relay_greeting(struct session *session)
 {
     struct leg *leg = session->leg;
     if (session->state == SESSION_CONNECTING) {
-        int result = stream_connect_result(&leg->stream);
-        if (result != 0) {
-            greeting_lost(session, SESSIONS_LOSS_CONNECT, -result);
+        int failure = -stream_connect_result(&leg->stream);
+        if (failure == 0) failure = header_send(leg);
+        if (failure != 0) {
+            greeting_lost(session, SESSIONS_LOSS_CONNECT, failure);
             return;
         }
         session->state = SESSION_GREETING;

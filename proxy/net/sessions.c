@@ -175,17 +175,9 @@ err_after_alloc:
     return rv;
 }
 
-void sessions_accept(struct sessions *s, int fd, const struct sockaddr *peer, socklen_t peer_len)
+void sessions_admit(struct session *session)
 {
-    (void)peer_len;
-    assert(!s->is_closing);
-    s->counters.sessions_total++;
-    struct session *session = session_new(s, fd, peer);
-    if (session == NULL) {
-        s->counters.nomem_total++;
-        refusal_send_and_close(fd, error_mysql_errno(SLUICE_ERR_NOMEM), s->source_id, error_text(SLUICE_ERR_NOMEM));
-        return;
-    }
+    struct sessions *s = session->owner;
     switch (s->mode) {
     case SESSIONS_HOLD: session_hold(session); return;
     case SESSIONS_ROUTE:
@@ -199,6 +191,24 @@ void sessions_accept(struct sessions *s, int fd, const struct sockaddr *peer, so
         s->counters.refused_total++;
         session_refuse(session, s->refuse_code, s->refuse_message);
         return;
+    }
+}
+
+void sessions_accept(struct sessions *s, int fd, const struct sockaddr *peer, socklen_t peer_len)
+{
+    (void)peer_len;
+    assert(!s->is_closing);
+    s->counters.sessions_total++;
+    struct session *session = session_new(s, fd, peer);
+    if (session == NULL) {
+        s->counters.nomem_total++;
+        refusal_send_and_close(fd, error_mysql_errno(SLUICE_ERR_NOMEM), s->source_id, error_text(SLUICE_ERR_NOMEM));
+        return;
+    }
+    if (header_is_due(session)) {
+        header_begin(session);
+    } else {
+        sessions_admit(session);
     }
 }
 

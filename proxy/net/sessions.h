@@ -2,6 +2,7 @@
 /*
  * sessions.h - all sessions of one source: accept, hold, route, relay, drain, kill. It knows nothing of switches.
  *
+ *      [PROXY header, where one must come]
  *      sessions_accept --HOLD--> held ------------ROUTE: in order of arrival-----------.
  *            |                    ^  '-- hold-timeout: error packet, end               v
  *            |                    '--HOLD, or leg lost-- connecting -> greeting -> relaying -> ended
@@ -16,6 +17,7 @@
 #include <sys/socket.h>
 #include <uv.h>
 #include "core/attr.h"
+#include "core/network.h"
 #include "core/tracker.h"
 #include "net/legs.h"
 #include "net/stream.h"
@@ -137,7 +139,11 @@ struct sessions_config {
     enum sessions_tls tls;
     struct tls_context *tls_context; /* not NULL with MIRROR and REQUIRE; a reference is taken */
     bool allow_compression;          /* compressed sessions pass, and cannot be followed */
-    struct legs *legs;               /* the caller's, must outlive |sessions|; NULL: legs are not recorded (tests) */
+    /* Who connects from these must send a PROXY header first, within SESSIONS_HEADER_MS; the caller's, must outlive |sessions|. */
+    const struct network *accept_from;
+    size_t accept_from_count;
+    unsigned proxy_send; /* 1, 2: each leg begins with a PROXY header of that version; 0: none */
+    struct legs *legs;   /* the caller's, must outlive |sessions|; NULL: legs are not recorded (tests) */
     struct sessions_callbacks callbacks;
     struct sessions_stream_hooks streams;
     void *arg;
@@ -161,8 +167,10 @@ struct sessions_counters {
     uint64_t legs_opened_total;
     uint64_t legs_lost_total;
     uint64_t protocol_errors_total;
-    uint64_t tls_sessions_total; /* both sides of which began TLS */
-    uint64_t tls_resumed_total;  /* of these, by an earlier session with the backend */
+    uint64_t proxy_headers_total;         /* read from clients */
+    uint64_t proxy_headers_refused_total; /* missing, late or wrong where one must come: the client was turned away */
+    uint64_t tls_sessions_total;          /* both sides of which began TLS */
+    uint64_t tls_resumed_total;           /* of these, by an earlier session with the backend */
     uint64_t tls_client_failed_total;
     uint64_t tls_backend_failed_total;
     uint64_t tls_required_total; /* plain clients that were refused */
@@ -187,7 +195,7 @@ struct sessions_counters {
     uint64_t buffered_bytes_max;           /* ever; at most 2 x SESSIONS_BUFFER_BYTES a session */
 };
 
-enum { SESSIONS_BUFFER_BYTES = 65536, SESSIONS_PARK_MS_MAX = 20000 };
+enum { SESSIONS_BUFFER_BYTES = 65536, SESSIONS_PARK_MS_MAX = 20000, SESSIONS_HEADER_MS = 3000 };
 
 /* A leg as sessions_each_leg() shows it; pointers are valid inside the callback only. */
 struct sessions_leg {
@@ -207,11 +215,27 @@ struct sessions_leg {
     bool is_in_transaction;
     bool is_stream;                 /* a binlog stream */
     const char *user;               /* "" until the client has said who it is */
-    char peer[STREAM_HOST_LEN + 8]; /* the client's "host:port" */
+    char peer[STREAM_HOST_LEN + 8]; /* the client's "host:port", as its PROXY header said where it sent one */
+    bool is_told;                   /* a PROXY header told the server |peer|, which is then the HOST that it shows */
     uint64_t accepted_ms;           /* uv_now() when the client came */
     uint64_t leg_ms;                /* uv_now() when the leg was opened */
     uint64_t bytes_to_server;
     uint64_t bytes_to_client;
+};
+
+/* A client as sessions_each_client() shows it; pointers are valid inside the callback only. */
+struct sessions_client {
+    uint64_t session_id;
+    char peer[STREAM_HOST_LEN + 8]; /* as in sessions_leg */
+    char via[STREAM_HOST_LEN + 8];  /* who sent the PROXY header that |peer| is from; "" when there was none */
+    const char *phase;              /* of its leg; without one: "proxy-header", "held", "closing" */
+    bool has_leg;                   /* the rest is 0 or "" without one */
+    uint64_t thread_id;
+    uint32_t backend_index;
+    uint64_t epoch;
+    bool is_stream;
+    const char *user;
+    uint64_t accepted_ms; /* uv_now() when it came */
 };
 
 /* Return false to stop. Must not call sessions_* functions that change anything. */
@@ -224,7 +248,8 @@ typedef bool (*sessions_leg_fn)(void *arg, const struct sessions_leg *leg);
  */
 SLUICE_MUSTCHECK int sessions_new(const struct sessions_config *config, struct sessions **out);
 /*
- * sessions_accept - a client of the listener: held, routed or refused, as the mode says. |fd| passes to |s| in every case; a
+ * sessions_accept - a client of the listener: held, routed or refused, as the mode says, once its PROXY header has been read where
+ * one must come. |fd| passes to |s| in every case; a
  * client that cannot be served is told why, counted and closed. |peer| is copied. Fits struct listener_config's on_accept with
  * |s| as arg by way of sessions_on_accept().
  */
@@ -285,6 +310,9 @@ uint32_t sessions_stream_count(const struct sessions *s); /* legs that carry a b
 uint32_t sessions_held_count(const struct sessions *s);
 /* sessions_oldest_wait_ms - how long the first in the hold has waited; 0 when nobody waits. */
 uint64_t sessions_oldest_wait_ms(const struct sessions *s);
+typedef bool (*sessions_client_fn)(void *arg, const struct sessions_client *client);
+/* sessions_each_client - in order of arrival, whether it waits or has a leg. */
+void sessions_each_client(const struct sessions *s, sessions_client_fn fn, void *arg);
 void sessions_each_leg(const struct sessions *s, sessions_leg_fn fn, void *arg);
 /* sessions_counters - valid until sessions_close(); other threads get a copy by value. */
 const struct sessions_counters *sessions_counters(const struct sessions *s);

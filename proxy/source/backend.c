@@ -351,7 +351,8 @@ int backend_init(struct backend *b, struct source *s, uint32_t index, const stru
                                             .password = config->account.password,
                                             .tls = config->account.tls_mode,
                                             .tls_ca = config->account.tls_ca,
-                                            .bind = config->source_address };
+                                            .bind = config->source_address,
+                                            .proxy_version = source_own_proxy_version(config) };
     int rv = upstream_target_copy(&target, &b->target);
     if (rv != 0) return rv;
     struct sockaddr_storage *first = &b->addresses[0];

@@ -467,7 +467,7 @@ void source_call(struct source *s, struct source_call *call)
     }
     switch (call->verb) {
     case SOURCE_VERB_READY: reply(call, 200, json_pack("{s:b}", "ready", s->is_ready)); break;
-    case SOURCE_VERB_STATUS: reply(call, 200, status_source(s)); break;
+    case SOURCE_VERB_STATUS: reply(call, 200, status_source(s, call->limit)); break;
     case SOURCE_VERB_CHECK: do_check(s, call); break;
     case SOURCE_VERB_SWITCH: do_switch(s, call); break;
     case SOURCE_VERB_ABORT: do_abort(s, call); break;

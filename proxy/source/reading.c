@@ -408,6 +408,7 @@ static void add_server_checks(struct source *s, struct reading *r)
                                        .new_facts = &r->new_facts,
                                        .old_uuid = active == NULL ? "" : active->pin,
                                        .new_pin = r->to->pin,
+                                       .clients_are_told = source_proxy_version(s->config) != 0,
                                        .latch = backend_is_latched(r->to) ? s->record.latch : "",
                                        .old_latch = is_old_latched ? s->record.latch : "",
                                        .old_settings = r->from == NULL ? last_seen : &r->old_facts,

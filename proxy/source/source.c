@@ -194,6 +194,21 @@ int source_listen(const struct config_source *config, uv_loop_t *loop, struct so
     return 0;
 }
 
+unsigned source_proxy_version(const struct config_source *config)
+{
+    switch (config->proxy_protocol.send) {
+    case CONFIG_PROXY_SEND_OFF: return 0;
+    case CONFIG_PROXY_SEND_V1: return 1;
+    case CONFIG_PROXY_SEND_V2: return 2;
+    }
+    return 0;
+}
+
+unsigned source_own_proxy_version(const struct config_source *config)
+{
+    return config->proxy_protocol.send_own ? source_proxy_version(config) : 0;
+}
+
 static int open_sessions(struct source *s, struct text *out_error)
 {
     const struct config_limits *l = &s->config->limits;
@@ -215,6 +230,9 @@ static int open_sessions(struct source *s, struct text *out_error)
                                             .tls = tls_sessions_mode(s->config),
                                             .tls_context = s->tls,
                                             .allow_compression = s->config->allow_compression,
+                                            .accept_from = s->config->proxy_protocol.accept_from,
+                                            .accept_from_count = s->config->proxy_protocol.accept_from_count,
+                                            .proxy_send = source_proxy_version(s->config),
                                             .legs = s->legs,
                                             .callbacks = { on_legs_gone, on_leg_lost },
                                             .streams = streams_hooks(),
@@ -235,6 +253,13 @@ static int open_legs(struct source *s, struct text *out_error)
     if (rv == 0 && found == LEGS_FOUND_UNREADABLE) {
         log_warn("the file of open connections was damaged: what a dead process left is found by its address alone",
                  LOG_STR("source", s->config->source_id), LOG_STR("path", text_str(&path)));
+    }
+    s->is_legs_file_lost = rv == 0 && found == LEGS_FOUND_UNREADABLE && source_proxy_version(s->config) != 0;
+    if (s->is_legs_file_lost) {
+        log_error(
+            "servers show such connections under the clients' own addresses: no switch until this is restarted",
+            LOG_STR("source", s->config->source_id),
+            LOG_STR("hint", "end what a dead process left on the backends, binlog readers above all, then restart"));
     }
     if (rv == 0 && found == LEGS_FOUND_LEFTOVERS) {
         log_info("a process that did not stop in order left connections", LOG_STR("source", s->config->source_id),

@@ -48,7 +48,7 @@ struct source_call {
     struct source *source; /* set by source_call() */
     json_t *body;          /* as admin_call's; owned by the call; NULL for GET */
     uint64_t number;       /* SWITCH_GET */
-    uint32_t limit;        /* HISTORY */
+    uint32_t limit;        /* HISTORY; STATUS: so many clients are listed, 0: the list is left out */
     void (*done)(struct source_call *call, int http_status,
                  json_t *doc); /* on the source's loop; the reference passes */
     void *arg;

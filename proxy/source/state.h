@@ -148,6 +148,7 @@ struct source {
     struct sessions *sessions;
     struct tls_context *tls; /* as the sessions have it; NULL unless TLS is ended here */
     struct legs *legs;
+    bool is_legs_file_lost; /* it was damaged, and what a dead process left cannot be told by its address: no switch */
     struct consumer *consumer;
     uv_getaddrinfo_t consumer_resolve;
     bool consumer_is_resolved, consumer_is_resolving;
@@ -205,10 +206,12 @@ struct source {
 /* source.c */
 uint64_t source_now(const struct source *s); /* monotonic ms, of the loop's turn */
 uint64_t source_unix_ms(void);
-struct backend *source_active(struct source *s);                    /* NULL without a record */
-struct backend *source_backend(struct source *s, const char *name); /* NULL: none of this name */
-void source_admit(struct source *s);                                /* apply admission_decide() to the sessions */
-void source_job_ended(struct source *s);                            /* one of |jobs| was answered */
+struct backend *source_active(struct source *s);                       /* NULL without a record */
+struct backend *source_backend(struct source *s, const char *name);    /* NULL: none of this name */
+unsigned source_proxy_version(const struct config_source *config);     /* 0: backends are told nothing */
+unsigned source_own_proxy_version(const struct config_source *config); /* the same of Sluice's own connections */
+void source_admit(struct source *s);                                   /* apply admission_decide() to the sessions */
+void source_job_ended(struct source *s);                               /* one of |jobs| was answered */
 /* source_take_record - |next| is durable: it becomes the record (emptied); a latch that came meanwhile stays. */
 void source_take_record(struct source *s, struct record_source *next);
 /* source_write_latch - when it is dirty and no other write of the record is under way. */
@@ -310,7 +313,8 @@ enum sessions_tls tls_sessions_mode(const struct config_source *config);
 json_t *tls_json(const struct source *s);
 
 /* status.c */
-json_t *status_source(struct source *s);
+/* status_source - with |client_max| not 0 also up to so many clients, in order of arrival. */
+json_t *status_source(struct source *s, uint32_t client_max);
 /* status_take_consumer - keep what it said for the status; |found| NULL: |error| says why it said nothing. */
 void status_take_consumer(struct source *s, const struct consumer_status *found, const char *error);
 /* status_ask_consumer - ask it for the status, unless clients are held: the question can open connections through us. */

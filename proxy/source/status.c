@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a source says of itself, as JSON: conf/openapi.yaml describes the shapes. */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 #include "base/log.h"
@@ -154,6 +155,8 @@ static json_t *counters_json(const struct source *s)
         { "legs-opened", c->legs_opened_total },
         { "legs-lost", c->legs_lost_total },
         { "protocol-errors", c->protocol_errors_total },
+        { "proxy-headers", c->proxy_headers_total },
+        { "proxy-headers-refused", c->proxy_headers_refused_total },
         { "tls-sessions", c->tls_sessions_total },
         { "tls-resumed", c->tls_resumed_total },
         { "tls-client-failed", c->tls_client_failed_total },
@@ -181,6 +184,56 @@ static json_t *counters_json(const struct source *s)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         json_object_set_new(j, rows[i].name, json_integer((json_int_t)rows[i].value));
     return j;
+}
+
+struct client_list {
+    const struct source *source;
+    json_t *items;
+    uint32_t left;
+};
+
+/* What a client calls itself is its own bytes, which need be no text. */
+static json_t *user_json(const char *user)
+{
+    json_t *j = text_or_null(user);
+    return j == NULL ? json_string("(not UTF-8)") : j;
+}
+
+/* Who a client is, by the PROXY header that it came with where there was one, and where it is. */
+static bool add_client(void *arg, const struct sessions_client *client)
+{
+    struct client_list *list = arg;
+    const struct source *s = list->source;
+    bool has_leg = client->has_leg;
+    assert(!has_leg || client->backend_index < s->backend_count);
+    if (list->left-- == 0) return false;
+    json_array_append_new(
+        list->items,
+        json_pack("{s:I,s:s,s:o,s:s,s:o,s:o,s:o,s:b,s:o,s:I}", "session", (json_int_t)client->session_id, "client",
+                  client->peer, "via", text_or_null(client->via), "phase", client->phase, "backend",
+                  has_leg ? json_string(s->backends[client->backend_index].config->name) : json_null(), "epoch",
+                  has_leg ? json_integer((json_int_t)client->epoch) : json_null(), "thread",
+                  client->thread_id != 0 ? json_integer((json_int_t)client->thread_id) : json_null(), "stream",
+                  client->is_stream, "user", user_json(client->user), "age-ms",
+                  (json_int_t)(source_now(s) - client->accepted_ms)));
+    return true;
+}
+
+static json_t *clients_json(const struct source *s, uint32_t client_max)
+{
+    struct client_list list = { .source = s, .items = json_array(), .left = client_max };
+    sessions_each_client(s->sessions, add_client, &list);
+    return list.items;
+}
+
+static const char *send_name(enum config_proxy_send send)
+{
+    switch (send) {
+    case CONFIG_PROXY_SEND_OFF: return "off";
+    case CONFIG_PROXY_SEND_V1: return "v1";
+    case CONFIG_PROXY_SEND_V2: return "v2";
+    }
+    return "";
 }
 
 static const char *mode_name(const struct source *s)
@@ -222,7 +275,7 @@ static void waiting_text(struct source *s, char *out, size_t room)
     }
 }
 
-json_t *status_source(struct source *s)
+json_t *status_source(struct source *s, uint32_t client_max)
 {
     char listen[300], waiting[SOURCE_WAITING_LEN + 100];
     struct text t = TEXT_INIT;
@@ -256,6 +309,8 @@ json_t *status_source(struct source *s)
         { "backends", backends },
         { "consumer", consumer_json(s) },
         { "tls", tls_json(s) },
+        { "proxy-protocol", json_pack("{s:b,s:s}", "accepted", s->config->proxy_protocol.accept_from_count > 0, "sent",
+                                      send_name(s->config->proxy_protocol.send)) },
         { "latch", latch },
         { "warnings", twins_warnings(s) },
         { "accepted-loss", json_string(s->record.accepted_loss) },
@@ -266,6 +321,7 @@ json_t *status_source(struct source *s)
     json_t *j = json_object();
     for (size_t i = 0; i < ARRAY_LEN(members); i++)
         json_object_set_new(j, members[i].key, members[i].value);
+    if (client_max > 0) json_object_set_new(j, "clients", clients_json(s, client_max));
     return j;
 }
 

@@ -23,7 +23,8 @@ static const char variables_sql[] =
     "'binlog_row_event_max_size','read_only','super_read_only','performance_schema_show_processlist','sync_binlog',"
     "'innodb_flush_log_at_trx_commit','replica_skip_errors','slave_skip_errors','replica_exec_mode','slave_exec_mode','"
     "time_zone',"
-    "'system_time_zone','sql_mode','lower_case_table_names','character_set_server','collation_server')";
+    "'system_time_zone','sql_mode','lower_case_table_names','character_set_server','collation_server',"
+    "'proxy_protocol_networks')";
 
 static const char *variable(const struct rows *r, const char *name)
 {
@@ -65,6 +66,8 @@ static void take_variables(const struct rows *r, struct facts *f)
     COPY(f->read_only, variable(r, "read_only"));
     COPY(f->super_read_only, variable(r, "super_read_only"));
     COPY(f->ps_show_processlist, variable(r, "performance_schema_show_processlist"));
+    f->has_proxy_networks = variable(r, "proxy_protocol_networks") != NULL;
+    COPY(f->proxy_networks, variable(r, "proxy_protocol_networks"));
     f->sync_binlog = variable_number(r, "sync_binlog");
     f->innodb_flush_log_at_trx_commit = variable_number(r, "innodb_flush_log_at_trx_commit");
     COPY(f->replica_skip_errors, variable2(r, "replica_skip_errors", "slave_skip_errors"));
