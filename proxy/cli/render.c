@@ -105,6 +105,16 @@ static void render_tls(const json_t *tls)
     json_array_foreach(limits, i, limit) output_text("  ! %s\n", json_string_value(limit));
 }
 
+static void render_readdress(const json_t *change)
+{
+    const char *command = field_str(change, "command", "");
+    if (!json_is_object(change)) return;
+    output_text("  readdress %s: %s -> %s, %s%s\n", field_str(change, "number", "?"), field_str(change, "from", "?"),
+                field_str(change, "to", "?"), field_str(change, "phase", "?"),
+                command[0] == '\0' ? "" : ", UNFINISHED: DM may not run");
+    if (command[0] != '\0') output_text("    to go on:        %s\n    to take it back: %s --undo\n", command, command);
+}
+
 void render_source(const json_t *source)
 {
     const json_t *change = json_object_get(source, "switch");
@@ -117,6 +127,7 @@ void render_source(const json_t *source)
     render_backends(source);
     render_consumer(json_object_get(source, "consumer"));
     render_alarms(source);
+    render_readdress(json_object_get(source, "readdress"));
     if (json_is_object(change))
         output_text("  switch %s: %s -> %s, %s for %.1f s\n", field_str(change, "number", "?"),
                     field_str(change, "from", "?"), field_str(change, "to", "?"), field_str(change, "phase", "?"),
@@ -160,8 +171,9 @@ void render_end(const json_t *outcome, int code)
         [CLI_EXIT_LIMIT] = "a limit ran out",
         [CLI_EXIT_UNKNOWN] = "state unknown, look at it",
     };
-    output_text("switch %s of %s to %s: %s\n", field_str(outcome, "number", "?"), field_str(outcome, "source-id", "?"),
-                field_str(outcome, "to", "?"), words[code]);
+    const char *kind = field_str(json_object_get(outcome, "options"), "kind", "switch");
+    output_text("%s %s of %s to %s: %s\n", kind, field_str(outcome, "number", "?"),
+                field_str(outcome, "source-id", "?"), field_str(outcome, "to", "?"), words[code]);
     if (json_object_get(outcome, "hold-ms") == NULL || field_int(outcome, "hold-ms") <= 0) return;
     output_text("clients: held %lld, the longest %lld ms; sessions closed: idle %lld, at a boundary %lld, killed %lld; "
                 "hold window %lld ms\n",

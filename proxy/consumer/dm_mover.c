@@ -396,7 +396,9 @@ static void act_on_look(struct dm_mover *m)
         end(m, 0);
         return;
     }
-    if (!job->is_up && dm_move_plan_take(job->plan, &m->facts->source) != 0) {
+    int rv = job->is_up ? dm_move_plan_set_worker(job->plan, m->facts->source.worker)
+                        : dm_move_plan_take(job->plan, &m->facts->source);
+    if (rv != 0) {
         snprintf(m->text, sizeof m->text, "memory ran out");
         again_after_failure(m);
         return;

@@ -18,7 +18,7 @@ struct dm_mover_task {
 /* What is to be done. All of it stays the caller's, and is used until |done|. */
 struct dm_mover_job {
     bool is_up;
-    struct dm_move_plan *plan; /* down: S, W and V are kept in it as they are seen */
+    struct dm_move_plan *plan; /* down: S, W and V are kept in it as they are seen; up: the worker */
     struct dm_move_address at, other;
     const char *source_text; /* up: the file for |at| */
     const struct dm_mover_task *tasks;

@@ -48,6 +48,7 @@ struct checks_servers {
     const char *old_uuid;  /* pinned; "" when unknown */
     const char *new_pin;   /* pinned uuid of the new one, "" when it has none yet */
     const char *latch;     /* why the new backend is latched as rewound; "" when it is not */
+    bool may_be_one;       /* two addresses of one server are no mistake here */
     const char *old_latch; /* the same of the old one, NULL or "" when it is not, or when it was declared dead */
 };
 /* checks_add_servers - C05..C11 and what Sluice itself needs there: uuid, GTID mode, binlog, filters, grants, replication. */

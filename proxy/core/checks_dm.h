@@ -15,6 +15,8 @@ struct checks_dm {
     struct checks_dm_address listen;
     const struct checks_dm_address *advertise; /* what else the listener is called */
     size_t advertise_count;
+    const char *listen_name; /* what |listen| is, where it is not this listener; NULL else */
+    const char *listen_todo; /* what to do where DM does not read from there; NULL: the usual */
 };
 
 /*

@@ -133,11 +133,17 @@ int dm_move_plan_take(struct dm_move_plan *p, const struct dm_source *s)
     return rv;
 }
 
-int dm_move_plan_resume(const struct dm_move_plan *p, struct dm_plan *out)
+int dm_move_plan_set_worker(struct dm_move_plan *p, const char *worker)
+{
+    int rv = *p->relay_worker == '\0' ? 0 : set(&p->relay_worker, worker);
+    return rv == 0 ? set(&p->worker, worker) : rv;
+}
+
+int dm_move_plan_awake(const struct dm_move_plan *p, bool with_paused_relay, struct dm_plan *out)
 {
     struct dm_plan plan = { .tasks = mem_calloc(p->task_count + 1, sizeof *plan.tasks),
                             .validators = mem_calloc(p->task_count + 1, sizeof *plan.validators),
-                            .has_relay = p->has_relay,
+                            .has_relay = p->has_relay && (with_paused_relay || !p->relay_was_paused),
                             .relay_worker = mem_strdup(p->relay_worker) };
     bool ok = plan.tasks != NULL && plan.validators != NULL && plan.relay_worker != NULL;
     for (size_t i = 0; ok && i < p->task_count; i++) {

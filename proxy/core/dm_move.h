@@ -42,8 +42,13 @@ SLUICE_MUSTCHECK int dm_move_plan_make(const struct dm_facts *f, struct dm_move_
 const struct dm_move_task *dm_move_plan_find(const struct dm_move_plan *p, const char *task);
 /* dm_move_plan_take - S, W and V as |s| shows them now, where it shows some. 0 or SLUICE_ERR_NOMEM. */
 SLUICE_MUSTCHECK int dm_move_plan_take(struct dm_move_plan *p, const struct dm_source *s);
-/* dm_move_plan_resume - what core/dm is to resume: tasks that were awake, the relay even where it was paused. 0 or SLUICE_ERR_NOMEM. */
-SLUICE_MUSTCHECK int dm_move_plan_resume(const struct dm_move_plan *p, struct dm_plan *out);
+/*
+ * dm_move_plan_awake - what of it was awake, as core/dm pauses and resumes it; |with_paused_relay|: and a relay that was paused, as it can
+ * only be started running. 0 or SLUICE_ERR_NOMEM.
+ */
+SLUICE_MUSTCHECK int dm_move_plan_awake(const struct dm_move_plan *p, bool with_paused_relay, struct dm_plan *out);
+/* dm_move_plan_set_worker - another worker has the source now. 0 or SLUICE_ERR_NOMEM. */
+SLUICE_MUSTCHECK int dm_move_plan_set_worker(struct dm_move_plan *p, const char *worker);
 
 enum dm_move_act {
     DM_MOVE_DONE,
