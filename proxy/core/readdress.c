@@ -34,6 +34,7 @@ static const char *const state_names[READDRESS_STATE_COUNT] = {
     [READDRESS_STATE_RESUME] = "resume",
     [READDRESS_STATE_VERIFY] = "verify",
     [READDRESS_STATE_ENDING] = "ending",
+    [READDRESS_STATE_UNDO_NOTE] = "undo-note",
     [READDRESS_STATE_UNDO_STOP] = "undo-stop",
     [READDRESS_STATE_UNDO_GATE] = "undo-gate",
     [READDRESS_STATE_UNDO_START] = "undo-start",
@@ -43,25 +44,25 @@ static const char *const state_names[READDRESS_STATE_COUNT] = {
 };
 
 #define TO(state) (UINT32_C(1) << READDRESS_STATE_##state)
-#define BACK      (TO(UNDO_STOP) | TO(UNDO_START) | TO(UNDO_RESUME))
 
 static const uint32_t edges[READDRESS_STATE_COUNT] = {
-    [READDRESS_STATE_IDLE] = TO(CHECK) | TO(STOP) | TO(GATE_AGAIN) | TO(RESUME) | BACK,
+    [READDRESS_STATE_IDLE] = TO(CHECK) | TO(STOP) | TO(GATE_AGAIN) | TO(RESUME) | TO(UNDO_NOTE) | TO(UNDO_RESUME),
     [READDRESS_STATE_CHECK] = TO(CATCHUP) | TO(RECORD) | TO(END),
     [READDRESS_STATE_CATCHUP] = TO(RECORD) | TO(END),
     [READDRESS_STATE_RECORD] = TO(PAUSE) | TO(END),
     [READDRESS_STATE_PAUSE] = TO(GATE) | TO(ENDING) | TO(UNDO_RESUME),
     [READDRESS_STATE_GATE] = TO(NOTE_STOP) | TO(UNDO_RESUME),
     [READDRESS_STATE_NOTE_STOP] = TO(STOP) | TO(UNDO_RESUME),
-    [READDRESS_STATE_STOP] = TO(EMPTY) | TO(ENDING) | TO(UNDO_START),
-    [READDRESS_STATE_EMPTY] = TO(GATE_AGAIN) | TO(UNDO_START),
-    [READDRESS_STATE_GATE_AGAIN] = TO(NOTE_START) | TO(UNDO_START) | TO(UNDO_STOP),
-    [READDRESS_STATE_NOTE_START] = TO(START) | TO(UNDO_START) | TO(UNDO_STOP),
-    [READDRESS_STATE_START] = TO(NOTE_DONE) | TO(ENDING) | TO(UNDO_STOP),
+    [READDRESS_STATE_STOP] = TO(EMPTY) | TO(ENDING) | TO(UNDO_NOTE),
+    [READDRESS_STATE_EMPTY] = TO(GATE_AGAIN) | TO(UNDO_NOTE),
+    [READDRESS_STATE_GATE_AGAIN] = TO(NOTE_START) | TO(UNDO_NOTE),
+    [READDRESS_STATE_NOTE_START] = TO(START) | TO(UNDO_NOTE),
+    [READDRESS_STATE_START] = TO(NOTE_DONE) | TO(ENDING) | TO(UNDO_NOTE),
     [READDRESS_STATE_NOTE_DONE] = TO(RESUME),
     [READDRESS_STATE_RESUME] = TO(VERIFY) | TO(END),
     [READDRESS_STATE_VERIFY] = TO(END),
-    [READDRESS_STATE_ENDING] = BACK,
+    [READDRESS_STATE_ENDING] = TO(UNDO_NOTE) | TO(UNDO_RESUME),
+    [READDRESS_STATE_UNDO_NOTE] = TO(UNDO_STOP) | TO(UNDO_START) | TO(REST),
     [READDRESS_STATE_UNDO_STOP] = TO(UNDO_GATE) | TO(REST),
     [READDRESS_STATE_UNDO_GATE] = TO(UNDO_START) | TO(REST),
     [READDRESS_STATE_UNDO_START] = TO(UNDO_RESUME) | TO(REST),
@@ -152,8 +153,8 @@ static void go_back(struct readdress *r, struct readdress_effects *effects)
     switch (r->reach) {
     case READDRESS_REACH_NOTHING: end(r, effects); return;
     case READDRESS_REACH_PAUSED: go(r, READDRESS_STATE_UNDO_RESUME, READDRESS_DO_RESUME, effects, r->text); return;
-    case READDRESS_REACH_STOPPED: go(r, READDRESS_STATE_UNDO_START, READDRESS_DO_START_OLD, effects, r->text); return;
-    case READDRESS_REACH_STARTING: go(r, READDRESS_STATE_UNDO_STOP, READDRESS_DO_STOP_NEW, effects, r->text); return;
+    case READDRESS_REACH_STOPPED:
+    case READDRESS_REACH_STARTING: go(r, READDRESS_STATE_UNDO_NOTE, READDRESS_DO_NOTE_UNDO, effects, r->text); return;
     case READDRESS_REACH_STARTED: assert(false);
     }
 }
@@ -405,6 +406,20 @@ static void step_ending(struct readdress *r, const struct readdress_event *ev, s
         go_back(r, effects);
 }
 
+/*
+ * Without this on disk a restart would be told to go on to the new address, while something may stand at the old one again: tried until it
+ * succeeds.
+ */
+static void step_undo_note(struct readdress *r, const struct readdress_event *ev, struct readdress_effects *effects)
+{
+    if (!has_ended_well(r, ev, effects, READDRESS_EV_NOTED, READDRESS_DO_NOTE_UNDO)) return;
+    if (r->reach == READDRESS_REACH_STARTING) {
+        go(r, READDRESS_STATE_UNDO_STOP, READDRESS_DO_STOP_NEW, effects, ev->text);
+    } else {
+        go(r, READDRESS_STATE_UNDO_START, READDRESS_DO_START_OLD, effects, ev->text);
+    }
+}
+
 static void step_undo_stop(struct readdress *r, const struct readdress_event *ev, struct readdress_effects *effects)
 {
     if (has_ended_well(r, ev, effects, READDRESS_EV_STOPPED, READDRESS_DO_STOP_NEW))
@@ -419,7 +434,10 @@ static void step_undo_gate(struct readdress *r, const struct readdress_event *ev
     switch (ev->verdict) {
     case CUTOVER_VERDICT_PASS: go(r, READDRESS_STATE_UNDO_START, READDRESS_DO_START_OLD, effects, ev->text); break;
     case CUTOVER_VERDICT_LAGGING:
-    case CUTOVER_VERDICT_REFUSED: rest(r, effects, ev->text); break;
+    case CUTOVER_VERDICT_REFUSED:
+        r->reach = READDRESS_REACH_STOPPED; /* it stands nowhere: both ways are open */
+        rest(r, effects, ev->text);
+        break;
     case CUTOVER_VERDICT_FAILED:
         report(r, effects, ev->text);
         r->ask_at_ms = retry_after(r);
@@ -456,6 +474,8 @@ static void recover(struct readdress *r, const struct readdress_event *ev, struc
 {
     r->reach = ev->reach;
     if (ev->is_back && ev->reach != READDRESS_REACH_STARTED) {
+        /* What a person was asked about may stand at either address, and its tasks may have read there. */
+        if (ev->reach == READDRESS_REACH_STOPPED) r->reach = READDRESS_REACH_STARTING;
         undo(r, effects, CUTOVER_EXIT_UNDONE, SLUICE_ERR_CANCELED, ev->text);
         return;
     }
@@ -490,7 +510,7 @@ static void step_abort(struct readdress *r, const struct readdress_event *ev, st
         readdress_move(r, READDRESS_STATE_ENDING, effects, text);
         r->op = op; /* the same answer is still awaited */
         r->is_asked = true;
-    } else if (state_is(r, TO(UNDO_STOP) | TO(UNDO_GATE) | TO(UNDO_START))) {
+    } else if (state_is(r, TO(UNDO_NOTE) | TO(UNDO_STOP) | TO(UNDO_GATE) | TO(UNDO_START))) {
         rest(r, effects, text);
     } else if (state_is(r, TO(RESUME) | TO(UNDO_RESUME))) {
         char left[CUTOVER_TEXT_LEN + 1];
@@ -522,6 +542,7 @@ static void step_state(struct readdress *r, const struct readdress_event *ev, st
     case READDRESS_STATE_RESUME: step_resume(r, ev, effects); break;
     case READDRESS_STATE_VERIFY: step_verify(r, ev, effects); break;
     case READDRESS_STATE_ENDING: step_ending(r, ev, effects); break;
+    case READDRESS_STATE_UNDO_NOTE: step_undo_note(r, ev, effects); break;
     case READDRESS_STATE_UNDO_STOP: step_undo_stop(r, ev, effects); break;
     case READDRESS_STATE_UNDO_GATE: step_undo_gate(r, ev, effects); break;
     case READDRESS_STATE_UNDO_START: step_undo_start(r, ev, effects); break;
@@ -583,13 +604,13 @@ uint64_t readdress_deadline_ms(const struct readdress *r)
 bool readdress_can_abort(const struct readdress *r)
 {
     return state_is(r, TO(CHECK) | TO(CATCHUP) | TO(RECORD) | TO(PAUSE) | TO(GATE) | TO(NOTE_STOP) | TO(STOP) |
-                           TO(EMPTY) | TO(GATE_AGAIN) | TO(NOTE_START) | TO(START) | TO(RESUME) | TO(UNDO_STOP) |
-                           TO(UNDO_GATE) | TO(UNDO_START) | TO(UNDO_RESUME));
+                           TO(EMPTY) | TO(GATE_AGAIN) | TO(NOTE_START) | TO(START) | TO(RESUME) | TO(UNDO_NOTE) |
+                           TO(UNDO_STOP) | TO(UNDO_GATE) | TO(UNDO_START) | TO(UNDO_RESUME));
 }
 
 bool readdress_is_undoing(const struct readdress *r)
 {
-    return state_is(r, TO(ENDING) | TO(UNDO_STOP) | TO(UNDO_GATE) | TO(UNDO_START) | TO(UNDO_RESUME));
+    return state_is(r, TO(ENDING) | TO(UNDO_NOTE) | TO(UNDO_STOP) | TO(UNDO_GATE) | TO(UNDO_START) | TO(UNDO_RESUME));
 }
 
 const char *readdress_state_name(enum readdress_state state)

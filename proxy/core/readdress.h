@@ -6,7 +6,7 @@
  *        -> NOTE_DONE -> RESUME -> VERIFY -> END
  *
  *   until START has succeeded every failure leads back:
- *        [ENDING ->] [UNDO_STOP -> UNDO_GATE ->] [UNDO_START ->] UNDO_RESUME -> END
+ *        [ENDING ->] [UNDO_NOTE -> [UNDO_STOP -> UNDO_GATE ->] UNDO_START ->] UNDO_RESUME -> END
  *   what cannot be led back now is left as it is, with the journal open: REST. A person goes on from there.
  *
  * Up to STOP the source of DM stands at the old address, with its tasks paused at most; from STOP to START it stands nowhere. The point
@@ -36,6 +36,7 @@ enum readdress_state {
     READDRESS_STATE_RESUME,     /* the relay */
     READDRESS_STATE_VERIFY,
     READDRESS_STATE_ENDING,     /* aborted while an order was on its way: it must end before it can be taken back */
+    READDRESS_STATE_UNDO_NOTE,  /* that it leads back is being written down: after a crash it does so still */
     READDRESS_STATE_UNDO_STOP,  /* what stands at the new address is being stopped */
     READDRESS_STATE_UNDO_GATE,  /* what the tasks read there must be on the old server too */
     READDRESS_STATE_UNDO_START, /* source, tasks and validators are being started at the old address */
@@ -90,6 +91,7 @@ enum readdress_effect_type {
     READDRESS_DO_NOTE_STOP,  /* answer NOTED, as of the next two */
     READDRESS_DO_NOTE_START,
     READDRESS_DO_NOTE_DONE,
+    READDRESS_DO_NOTE_UNDO,
     READDRESS_DO_STOP_OLD,  /* nothing of the source stands at the old address any more; answer STOPPED */
     READDRESS_DO_STOP_NEW,  /* nothing at the new one; answer STOPPED */
     READDRESS_DO_LIST_OLD,  /* threads of DM's account on the old server; with none left: D; answer LISTED */
@@ -100,8 +102,8 @@ enum readdress_effect_type {
     READDRESS_DO_RESUME,    /* what was paused; the relay; answer RESUMED */
     READDRESS_DO_VERIFY,    /* answer VERIFIED */
     READDRESS_DO_END,       /* write the outcome down; answer ENDED */
-    READDRESS_DO_REST,      /* the record stays open; no answer */
-    READDRESS_DO_REPORT,    /* |from|, |to|, |text|; no answer */
+    READDRESS_DO_REST, /* the record stays open, at |reach|: STOPPED, nothing stands anywhere; else on its way back; no answer */
+    READDRESS_DO_REPORT, /* |from|, |to|, |text|; no answer */
 };
 
 enum { READDRESS_EFFECTS_MAX = 6 };

@@ -13,6 +13,8 @@
 #include "source/fault.h"
 #include "source/readdress_run.h"
 
+#define PHASE_UNDOING "undoing"
+
 enum { ASK_AGAIN_MS = 100, CODE_REFUSED = 3 };
 
 static void perform(struct readdress_run *run, const struct readdress_effect *effect);
@@ -138,7 +140,7 @@ enum readdress_reach readdress_reach_of(const struct record_switch *record)
 {
     const char *phase = record->phase == NULL ? "" : record->phase;
     if (strcmp(phase, "stopping") == 0) return READDRESS_REACH_STOPPED;
-    if (strcmp(phase, "starting") == 0) return READDRESS_REACH_STARTING;
+    if (strcmp(phase, "starting") == 0 || strcmp(phase, PHASE_UNDOING) == 0) return READDRESS_REACH_STARTING;
     if (strcmp(phase, "started") == 0) return READDRESS_REACH_STARTED;
     return READDRESS_REACH_PAUSED;
 }
@@ -232,6 +234,27 @@ static void do_end(struct readdress_run *run, uint32_t op)
     }
     journal_switch_update(run->source->host.journal, r, run->source->host.mailbox, on_ended,
                           asked_new(run, op, READDRESS_EV_ENDED));
+}
+
+static void on_rested(void *arg, int status, uint64_t number)
+{
+    struct source *s = arg;
+    (void)number;
+    if (status != 0) /* it is found on its way back then, which is so, too */
+        log_warn("how far an address change came could not be written", LOG_STR("source", s->config->source_id));
+    s->jobs--;
+    source_job_ended(s);
+}
+
+/* Left for a person: what the tasks have, and that nothing stands anywhere, is news since it was last written down. */
+static void do_rest(struct readdress_run *run)
+{
+    struct source *s = run->source;
+    bool is_nowhere = run->machine.reach == READDRESS_REACH_STOPPED;
+    run->is_unfinished = true;
+    if (readdress_fill_record(run, is_nowhere ? "stopping" : PHASE_UNDOING) != 0) return;
+    s->jobs++;
+    journal_switch_update(s->host.journal, &run->record, s->host.mailbox, on_rested, s);
 }
 
 /* ---- DM ---- */
@@ -390,6 +413,7 @@ static void perform(struct readdress_run *run, const struct readdress_effect *ef
     case READDRESS_DO_NOTE_STOP: do_note(run, op, "stopping"); break;
     case READDRESS_DO_NOTE_START: do_note(run, op, "starting"); break;
     case READDRESS_DO_NOTE_DONE: do_note(run, op, "started"); break;
+    case READDRESS_DO_NOTE_UNDO: do_note(run, op, PHASE_UNDOING); break;
     case READDRESS_DO_STOP_OLD: do_move(run, op, false, false); break;
     case READDRESS_DO_STOP_NEW: do_move(run, op, false, true); break;
     case READDRESS_DO_LIST_OLD: readdress_read(run, READDRESS_READ_LIST, op); break;
@@ -400,7 +424,7 @@ static void perform(struct readdress_run *run, const struct readdress_effect *ef
     case READDRESS_DO_RESUME: do_resume(run, op); break;
     case READDRESS_DO_VERIFY: do_verify(run, op); break;
     case READDRESS_DO_END: do_end(run, op); break;
-    case READDRESS_DO_REST: run->is_unfinished = true; break;
+    case READDRESS_DO_REST: do_rest(run); break;
     case READDRESS_DO_REPORT: do_report(run, effect); break;
     }
 }
@@ -485,9 +509,10 @@ static int mover_make(struct readdress_run *run)
 
 static void begin_recovered(struct readdress_run *run, const char *text)
 {
-    const struct readdress_event ev = {
-        .type = READDRESS_EV_RECOVER, .reach = readdress_reach_of(&run->record), .is_back = run->is_back, .text = text
-    };
+    const struct readdress_event ev = { .type = READDRESS_EV_RECOVER,
+                                        .reach = readdress_reach_of(&run->record),
+                                        .is_back = run->is_back || strcmp(run->record.phase, PHASE_UNDOING) == 0,
+                                        .text = text };
     post(run, &ev);
 }
 
@@ -502,7 +527,8 @@ void readdress_begin(struct readdress_run *run, uint64_t number)
     } else if (is_new) {
         post(run, &ev);
     } else {
-        begin_recovered(run, run->is_back ? "taken back by an operator" : "gone on with by an operator");
+        begin_recovered(run,
+                        run->is_back ? "taken back, as an operator ordered" : "gone on with, as an operator ordered");
     }
     const char *why = NULL;
     if (run->source->is_stopping && run->is_open) readdress_abort(run, "Sluice is being stopped", &why);
@@ -691,6 +717,7 @@ bool readdress_may_be_left(const struct readdress_run *run)
     case READDRESS_STATE_START:
     case READDRESS_STATE_NOTE_DONE:
     case READDRESS_STATE_ENDING:
+    case READDRESS_STATE_UNDO_NOTE:
     case READDRESS_STATE_UNDO_STOP:
     case READDRESS_STATE_UNDO_GATE:
     case READDRESS_STATE_UNDO_START:
