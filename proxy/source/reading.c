@@ -345,8 +345,8 @@ static bool is_rewound(struct source *s, struct reading *r)
 {
     struct gtid_set *has = NULL;
     bool is_latched = backend_is_latched(r->to), is_short = false;
-    if (!is_latched && r->to->executed != NULL && gtid_set_union(r->new_gtids.executed, r->new_gtids.owned, &has) == 0)
-        is_short = !gtid_set_contains(has, r->to->executed);
+    if (!is_latched && r->new_had != NULL && gtid_set_union(r->new_gtids.executed, r->new_gtids.owned, &has) == 0)
+        is_short = !gtid_set_contains(has, r->new_had);
     gtid_set_del(has);
     if (!is_latched && !is_short) return false;
     char text[TEXT_LEN];
@@ -414,6 +414,10 @@ static void ask(struct source *s, struct reading *r, struct backend *b)
         mem_free(q);
         finish(s, r, CUTOVER_VERDICT_FAILED, SLUICE_ERR_NOMEM, "memory ran out");
         return;
+    }
+    if (b == r->to) { /* a probe that ends before this answer comes may have seen more */
+        gtid_set_del(r->new_had);
+        r->new_had = b->executed == NULL ? NULL : gtid_set_copy(b->executed);
     }
     q->backend = b;
     q->is_facts = r->kind == READING_CHECK;
@@ -546,6 +550,7 @@ void reading_free(struct reading *r)
     positions_free(&r->positions);
     mem_free(r->plan);
     gtid_set_del(r->snapshot);
+    gtid_set_del(r->new_had);
     facts_free(&r->new_facts);
     facts_free(&r->old_facts);
     gtids_free(&r->new_gtids);
