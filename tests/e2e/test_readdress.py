@@ -115,7 +115,7 @@ def fixture_make(trio, sluice, tmp):
 
 
 @pytest.mark.parametrize("relay, validator", [(False, ""), (True, "fast")], ids=["plain", "relay-and-validator"])
-def test_onto_sluice_and_from_it(make, relay, validator):
+def test_onto_sluice_and_from_it(make, capsys, relay, validator):
     """From a plain address onto Sluice, switched there, and to a plain address of the other server; under writes."""
     run = make("a", relay=relay).start(validator=validator)
     result = run.readdress(run.proxy.port)
@@ -128,8 +128,12 @@ def test_onto_sluice_and_from_it(make, relay, validator):
     assert run.dm.created[-1] == new.read_text("utf-8")
     run.took_over(run.proxy.port).switch("b")
     run.runs_as_before()
-    run.readdress(run.servers.b.port)
+    steps = run.readdress(run.servers.b.port).json["switch"]["steps"]
     run.runs_as_before(port=run.servers.b.port)
+    at = {step["phase"]: step["at-ms"] for step in reversed(steps)}  # when each phase began
+    with capsys.disabled():
+        print(f"\nreaddress, relay {relay}: DM read nothing for {at['resume'] - at['pause']} ms; all of it took "
+              f"{steps[-1]['at-ms']} ms; began at {at}")
     wait_until(lambda: run.dm.relay.stage == ("Running" if relay else "Stopped"), 30, lambda: f"{run.tell()}")
     validators = run.dm.tasks["t1"].validator
     assert (validators.mode, validators.stage) == ((validator, "Running") if validator else ("", "Stopped"))
