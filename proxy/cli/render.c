@@ -107,12 +107,15 @@ static void render_tls(const json_t *tls)
 
 static void render_readdress(const json_t *change)
 {
-    const char *command = field_str(change, "command", "");
+    const char *command = field_str(change, "command", ""), *phase = field_str(change, "phase", "");
     if (!json_is_object(change)) return;
     output_text("  readdress %s: %s -> %s, %s%s\n", field_str(change, "number", "?"), field_str(change, "from", "?"),
                 field_str(change, "to", "?"), field_str(change, "phase", "?"),
                 command[0] == '\0' ? "" : ", UNFINISHED: DM may not run");
-    if (command[0] != '\0') output_text("    to go on:        %s\n    to take it back: %s --undo\n", command, command);
+    if (command[0] != '\0')
+        output_text("    %s %s\n",
+                    strcmp(phase, "undoing") == 0 ? "it is being taken back; to go on:" : "to go on:        ", command);
+    if (command[0] != '\0' && strcmp(phase, "undoing") != 0) output_text("    to take it back:  %s --undo\n", command);
 }
 
 void render_source(const json_t *source)

@@ -336,6 +336,25 @@ static void do_move(struct readdress_run *run, uint32_t op, bool is_up, bool is_
     dm_mover_start(run->mover, &job);
 }
 
+static void on_all_resumed(void *arg, int status, const struct upstream_error *error)
+{
+    answer_asked(arg, status, status == 0 ? "DM was resumed" : error->text);
+}
+
+/* What is verified from now on is what was awake, and the relay was not. */
+static void on_relay_paused(void *arg, int status, const char *text)
+{
+    struct asked *a = arg;
+    struct source *s = a->run->source;
+    char *plan = status == 0 && !s->is_closing ? awake_plan(a->run, false) : NULL;
+    if (plan == NULL) {
+        answer_asked(a, status == 0 ? SLUICE_ERR_NOMEM : status, text);
+        return;
+    }
+    consumer_resume(s->consumer, plan, s->config->limits.pause_timeout_ms, on_all_resumed, a);
+    mem_free(plan);
+}
+
 /* What was paused is running; a relay that had been paused before was started with the rest, and is paused again. */
 static void on_resumed(void *arg, int status, const struct upstream_error *error)
 {
@@ -344,7 +363,7 @@ static void on_resumed(void *arg, int status, const struct upstream_error *error
     bool pauses_relay = run->plan.relay_was_paused && run->machine.reach != READDRESS_REACH_PAUSED;
     run->has_tried_resume = true;
     if (status == 0 && pauses_relay && !run->source->is_closing) {
-        dm_mover_pause_relay(run->mover, run->source->config->limits.pause_timeout_ms, on_moved, a);
+        dm_mover_pause_relay(run->mover, run->source->config->limits.pause_timeout_ms, on_relay_paused, a);
     } else {
         answer_asked(a, status, status == 0 ? "DM was resumed" : error->text);
     }

@@ -20,7 +20,7 @@ def _words(code, text, kind="scheduler"):
 class Sources:
     """A part of DmStandIn."""
 
-    source_is_there, has_delete, worker = True, True, "worker1"
+    source_is_there, has_delete, worker, check_upstream = True, True, "worker1", True
 
     def init_sources(self):
         """|ports|: {port in a source's file: where it really is}; |checkpoints|: what the downstream's tables hold."""
@@ -76,8 +76,9 @@ class Sources:
         begin = config["from"]
         port = self.ports.get(begin["port"], begin["port"])
         try:
-            pymysql.connect(host="127.0.0.1", port=port, user=begin["user"], password=begin["password"] or "",
-                            connect_timeout=10).close()
+            if self.check_upstream:
+                pymysql.connect(host="127.0.0.1", port=port, user=begin["user"], password=begin["password"] or "",
+                                connect_timeout=10).close()
         except pymysql.Error as error:
             return self._refused(_words(10001, f"database driver error: {error.args[-1]}", "database"))
         self.created.append(body["config"][0])
