@@ -22,11 +22,11 @@ SLUICE_MUSTCHECK int dm_move_plan_read(const char *json, struct dm_move_plan *ou
 
 /*
  * dm_move_calls - every call in the order in which it would be made, as a JSON array of {"method","path","body"} in text; a body of
- * gRPC is its message with the names of its fields. |old_file|, |new_file|, |task_files| are what is shown of the files: give them masked. mem_free();
+ * gRPC is its message with the names of its fields. What is shown of the files is theirs: give them masked. mem_free();
  * NULL when memory ran out.
  */
 struct dm_move_files {
-    const char *old_file, *new_file;
+    const char *new_file; /* of the source */
     const char *const *task_names;
     const char *const *task_files;
     size_t task_count;

@@ -267,13 +267,17 @@ static const struct dm_task *shown(const struct dm_source *s, const char *name)
     return NULL;
 }
 
-/* A relay that came with the source (enable-relay) would be read by tasks that are started now. */
+/*
+ * A relay that came with the source (enable-relay) would be read by tasks that are started now. One that is still paused was never
+ * away from its server: the source stands where it stood, and its tasks go on with it.
+ */
 static bool up_relay(const struct dm_move_plan *p, const struct dm_source *s, struct dm_move_next *out)
 {
     bool is_any_missing = false;
     for (size_t i = 0; i < p->task_count; i++)
         is_any_missing = is_any_missing || (!p->tasks[i].is_finished && shown(s, p->tasks[i].name) == NULL);
-    if (!is_any_missing || !relay_is_there(s)) return false;
+    if (!is_any_missing || !s->relay.is_present || !is_awake(dm_stage_of(s->relay.stage, &s->relay.result)))
+        return false;
     next(out, DM_MOVE_STOP_RELAY, "", "stop the relay until the tasks have passed what the server has");
     return true;
 }

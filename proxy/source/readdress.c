@@ -13,8 +13,6 @@
 #include "source/fault.h"
 #include "source/readdress_run.h"
 
-#define PHASE_UNDOING "undoing"
-
 enum { ASK_AGAIN_MS = 100, CODE_REFUSED = 3 };
 
 static void perform(struct readdress_run *run, const struct readdress_effect *effect);
@@ -127,31 +125,6 @@ void readdress_listed(struct readdress_run *run, uint32_t op, int status, uint32
 
 /* ---- what is written down ---- */
 
-bool readdress_is_record(const struct record_switch *record)
-{
-    json_t *options = record->options == NULL ? NULL : json_loads(record->options, 0, NULL);
-    const char *kind = json_string_value(json_object_get(options, "kind"));
-    bool is_it = kind != NULL && strcmp(kind, "readdress") == 0;
-    json_decref(options);
-    return is_it;
-}
-
-enum readdress_reach readdress_reach_of(const struct record_switch *record)
-{
-    const char *phase = record->phase == NULL ? "" : record->phase;
-    if (strcmp(phase, "stopping") == 0) return READDRESS_REACH_STOPPED;
-    if (strcmp(phase, "starting") == 0 || strcmp(phase, PHASE_UNDOING) == 0) return READDRESS_REACH_STARTING;
-    if (strcmp(phase, "started") == 0) return READDRESS_REACH_STARTED;
-    return READDRESS_REACH_PAUSED;
-}
-
-bool readdress_record_is_left(const struct record_switch *record)
-{
-    enum readdress_reach reach = readdress_reach_of(record);
-    return record->state == RECORD_SWITCH_OPEN && readdress_is_record(record) &&
-           (reach == READDRESS_REACH_STOPPED || reach == READDRESS_REACH_STARTING);
-}
-
 static char *plan_text(const struct readdress_run *run)
 {
     char *move = run->has_plan ? dm_move_plan_write(&run->plan) : mem_strdup("");
@@ -252,7 +225,7 @@ static void do_rest(struct readdress_run *run)
     struct source *s = run->source;
     bool is_nowhere = run->machine.reach == READDRESS_REACH_STOPPED;
     run->is_unfinished = true;
-    if (readdress_fill_record(run, is_nowhere ? "stopping" : PHASE_UNDOING) != 0) return;
+    if (readdress_fill_record(run, is_nowhere ? "stopping" : READDRESS_PHASE_UNDOING) != 0) return;
     s->jobs++;
     journal_switch_update(s->host.journal, &run->record, s->host.mailbox, on_rested, s);
 }
@@ -432,7 +405,7 @@ static void perform(struct readdress_run *run, const struct readdress_effect *ef
     case READDRESS_DO_NOTE_STOP: do_note(run, op, "stopping"); break;
     case READDRESS_DO_NOTE_START: do_note(run, op, "starting"); break;
     case READDRESS_DO_NOTE_DONE: do_note(run, op, "started"); break;
-    case READDRESS_DO_NOTE_UNDO: do_note(run, op, PHASE_UNDOING); break;
+    case READDRESS_DO_NOTE_UNDO: do_note(run, op, READDRESS_PHASE_UNDOING); break;
     case READDRESS_DO_STOP_OLD: do_move(run, op, false, false); break;
     case READDRESS_DO_STOP_NEW: do_move(run, op, false, true); break;
     case READDRESS_DO_LIST_OLD: readdress_read(run, READDRESS_READ_LIST, op); break;
@@ -530,7 +503,8 @@ static void begin_recovered(struct readdress_run *run, const char *text)
 {
     const struct readdress_event ev = { .type = READDRESS_EV_RECOVER,
                                         .reach = readdress_reach_of(&run->record),
-                                        .is_back = run->is_back || strcmp(run->record.phase, PHASE_UNDOING) == 0,
+                                        .is_back =
+                                            run->is_back || strcmp(run->record.phase, READDRESS_PHASE_UNDOING) == 0,
                                         .text = text };
     post(run, &ev);
 }
@@ -566,12 +540,6 @@ static void on_timer(uv_timer_t *timer)
     }
 }
 
-static json_t *checks_json(const struct readdress_run *run)
-{
-    const struct reading shown = { .server_checks = run->checks, .gate_checks = run->gate_checks };
-    return status_checks(&shown);
-}
-
 static void reply_dry(struct readdress_run *run, bool is_pass, const char *text)
 {
     struct source_call *call = run->call;
@@ -579,7 +547,7 @@ static void reply_dry(struct readdress_run *run, bool is_pass, const char *text)
     run->call = NULL;
     call->done(call, 200,
                json_pack("{s:b,s:s,s:i,s:o,s:o}", "result", is_pass, "msg", is_pass ? "" : text, "code",
-                         is_pass ? 0 : CODE_REFUSED, "checks", checks_json(run), "calls",
+                         is_pass ? 0 : CODE_REFUSED, "checks", readdress_checks(run), "calls",
                          calls == NULL ? json_array() : calls));
     readdress_run_empty(run);
 }
@@ -703,74 +671,6 @@ void readdress_close(struct readdress_run *run)
     uv_close((uv_handle_t *)&run->timer, on_timer_closed);
 }
 
-/* ---- what others ask ---- */
-
-bool readdress_is_open(const struct readdress_run *run)
-{
-    return run != NULL && run->is_open;
-}
-
-uint64_t readdress_number(const struct readdress_run *run)
-{
-    return run->number;
-}
-
-bool readdress_may_be_left(const struct readdress_run *run)
-{
-    if (run == NULL || !run->is_open || run->is_dry) return true;
-    switch (run->machine.state) {
-    case READDRESS_STATE_IDLE:
-    case READDRESS_STATE_VERIFY: return true;
-    case READDRESS_STATE_RESUME:
-    case READDRESS_STATE_UNDO_RESUME: return run->has_tried_resume;
-    case READDRESS_STATE_CHECK:
-    case READDRESS_STATE_CATCHUP:
-    case READDRESS_STATE_RECORD:
-    case READDRESS_STATE_PAUSE:
-    case READDRESS_STATE_GATE:
-    case READDRESS_STATE_NOTE_STOP:
-    case READDRESS_STATE_STOP:
-    case READDRESS_STATE_EMPTY:
-    case READDRESS_STATE_GATE_AGAIN:
-    case READDRESS_STATE_NOTE_START:
-    case READDRESS_STATE_START:
-    case READDRESS_STATE_NOTE_DONE:
-    case READDRESS_STATE_ENDING:
-    case READDRESS_STATE_UNDO_NOTE:
-    case READDRESS_STATE_UNDO_STOP:
-    case READDRESS_STATE_UNDO_GATE:
-    case READDRESS_STATE_UNDO_START:
-    case READDRESS_STATE_END:
-    case READDRESS_STATE_REST:
-    case READDRESS_STATE_COUNT: return false;
-    }
-    return false;
-}
-
-bool readdress_busy(const struct readdress_run *run, char *out, size_t room, uint64_t *out_number)
-{
-    if (run == NULL || (!run->is_open && !run->is_unfinished)) return false;
-    const char *id = run->source->config->source_id;
-    *out_number = run->is_open && !run->is_dry ? run->number : run->is_dry ? 0 : run->record.number;
-    if (run->is_dry) {
-        snprintf(out, room, "a dry run of readdress of source %s is in progress; try again", id);
-    } else if (run->is_open) {
-        snprintf(out, room,
-                 "readdress %llu of source %s is in progress (phase %s); see: sluice status %s, or sluice abort %s",
-                 (unsigned long long)run->number, id, readdress_state_name(run->machine.state), id, id);
-    } else {
-        struct text command = TEXT_INIT;
-        readdress_command(run, &command);
-        snprintf(
-            out, room,
-            "readdress %llu of source %s is unfinished (phase %s), and DM may not run; to go on: %.300s; to take it "
-            "back: the same with --undo",
-            (unsigned long long)run->record.number, id, run->record.phase, text_str(&command));
-        text_free(&command);
-    }
-    return true;
-}
-
 bool readdress_abort(struct readdress_run *run, const char *text, const char **out_why)
 {
     const struct readdress_event ev = { .type = READDRESS_EV_ABORT, .text = text };
@@ -780,38 +680,4 @@ bool readdress_abort(struct readdress_run *run, const char *text, const char **o
     }
     post(run, &ev);
     return true;
-}
-
-json_t *readdress_json(struct readdress_run *run)
-{
-    const struct record_switch *r = &run->record;
-    char *set = run->delivered == NULL ? NULL : gtid_set_print(run->delivered, GTID_SEPARATOR_COMMA, NULL);
-    json_t *j = json_pack("{s:I,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:o}",
-                          "number", (json_int_t)run->number, "source-id", run->source->config->source_id, "from",
-                          run->from.name, "to", run->to.name, "state", record_switch_state_name(r->state), "phase",
-                          run->machine.state == READDRESS_STATE_IDLE ? (r->phase == NULL ? "" : r->phase)
-                                                                     : readdress_state_name(run->machine.state),
-                          "epoch-from", (json_int_t)r->epoch_from, "epoch-to", (json_int_t)r->epoch_to,
-                          "started-unix-ms", (json_int_t)run->started_unix_ms, "ended-unix-ms",
-                          (json_int_t)r->ended_unix_ms, "steps", json_deep_copy(run->steps), "checks", checks_json(run),
-                          "gtid-d", set == NULL ? json_null() : json_string(set), "hold-ms", 0, "held", 0,
-                          "longest-wait-ms", 0, "closed-idle", 0, "closed-boundary", 0, "killed", 0, "threads-killed",
-                          0, "options", run->options.json == NULL ? json_object() : json_deep_copy(run->options.json));
-    gtid_free(set);
-    return j;
-}
-
-json_t *readdress_status(const struct readdress_run *run)
-{
-    struct text command = TEXT_INIT;
-    if (run == NULL || run->is_dry || (!run->is_open && !run->is_unfinished)) return json_null();
-    if (!run->is_open) readdress_command(run, &command);
-    json_t *j = json_pack(
-        "{s:I,s:s,s:s,s:s,s:b,s:I,s:s}", "number", (json_int_t)(run->is_open ? run->number : run->record.number),
-        "from", run->from.name, "to", run->to.name, "phase",
-        run->is_open ? readdress_state_name(run->machine.state) : run->record.phase, "unfinished", !run->is_open,
-        "started", (json_int_t)(run->is_open ? run->started_unix_ms : run->record.started_unix_ms), "command",
-        text_str(&command));
-    text_free(&command);
-    return j;
 }

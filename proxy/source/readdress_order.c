@@ -227,8 +227,8 @@ json_t *readdress_calls(const struct readdress_run *run)
     const struct readdress_files *f = &run->files;
     char **shown = mem_calloc(f->task_count + 1, sizeof *shown);
     const char **names = mem_calloc(f->task_count + 1, sizeof *names);
-    char *old_file = masked(f->old_text), *new_file = masked(f->new_text), *text = NULL;
-    bool ok = shown != NULL && names != NULL && old_file != NULL && new_file != NULL;
+    char *new_file = masked(f->new_text), *text = NULL;
+    bool ok = shown != NULL && names != NULL && new_file != NULL;
     for (size_t i = 0; ok && i < f->task_count; i++) {
         names[i] = f->tasks[i].name;
         shown[i] = masked(f->tasks[i].text);
@@ -246,7 +246,6 @@ json_t *readdress_calls(const struct readdress_run *run)
         mem_free(shown[i]);
     mem_free(shown);
     mem_free(names);
-    mem_free(old_file);
     mem_free(new_file);
     mem_free(text);
     return calls;

@@ -77,7 +77,7 @@ static int add_set(struct sets *s, const char *what, const char *of, const char 
 {
     struct gtid_set *set = NULL;
     char *name = s->names[s->owned_count];
-    if (*text == '\0') return 0;
+    if (text == NULL || *text == '\0') return 0; /* DM has shown none, or nothing at all */
     int rv = gtid_set_parse(text, strlen(text), &set, NULL);
     if (rv != 0) return rv == GTID_ERR_NOMEM ? SLUICE_ERR_NOMEM : 0; /* CHECK has said that S cannot be read */
     s->owned[s->owned_count++] = set;

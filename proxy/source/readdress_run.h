@@ -102,4 +102,9 @@ void readdress_run_empty(struct readdress_run *run); /* all but the record of an
 /* readdress_begin - its number is on disk: go, or go on. */
 void readdress_begin(struct readdress_run *run, uint64_t number);
 SLUICE_MUSTCHECK int readdress_fill_record(struct readdress_run *run, const char *phase);
+
+/* readdress_status.c */
+#define READDRESS_PHASE_UNDOING "undoing"
+/* readdress_reach_of - how far a recorded one came. */
 enum readdress_reach readdress_reach_of(const struct record_switch *record);
+json_t *readdress_checks(const struct readdress_run *run);

@@ -548,10 +548,11 @@ void source_stop(struct source *s, uint32_t stop_timeout_ms, void (*on_stopped)(
         const struct cutover_event ev = { .type = CUTOVER_EV_ABORT, .text = "Sluice is being stopped" };
         switch_event(s, &ev);
     }
-    const char *why = NULL; /* what cannot be taken back now goes on, or is found in the journal */
-    if (readdress_is_open(s->readdress)) readdress_abort(s->readdress, "Sluice is being stopped", &why);
     source_admit(s);
     sessions_drain_begin(s->sessions);
+    /* The last, as it may end at once, and all else with it. What cannot be taken back now goes on, or is found in the journal. */
+    const char *why = NULL;
+    if (readdress_is_open(s->readdress)) readdress_abort(s->readdress, "Sluice is being stopped", &why);
 }
 
 void source_abandon(struct source *s)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What the stand-in for DM does with sources and whole tasks: stop-task, operate-source, start-task, as they were recorded.
+What the stand-in for DM does with sources and whole tasks, as it was recorded: stop-task, operate-source, start-task.
 
 stop-task keeps the downstream's checkpoint, and start-task goes on from it. A source that is created with enable-relay
 starts the relay with what its directory already has; a stopped one takes its relay with it.

@@ -91,7 +91,8 @@ def test_files_that_cannot_be_used_are_told_by_name_and_line(daemon, files, name
 
 def test_dry_run_shows_checks_and_calls_and_writes_nothing(daemon, files):
     """Each call with its body, and a file in it as people read it."""
-    calls = [{"method": "PUT", "path": "/apis/v1alpha1/sources", "body": {"op": 1, "config": ["a: b\nc: \"******\"\n"]}},
+    body = {"op": 1, "config": ["a: b\nc: \"******\"\n"]}
+    calls = [{"method": "PUT", "path": "/apis/v1alpha1/sources", "body": body},
              {"method": "gRPC", "path": "/pb.Master/OperateRelay", "body": {"op": "StopRelayV2"}}]
     checks = [{"id": "C1", "name": "n", "state": "ok", "detail": "fine", "todo": ""}]
     daemon.script["POST /v1/sources/s/readdress"] = (200, {"result": True, "msg": "", "code": 0, "checks": checks,
@@ -115,8 +116,8 @@ def test_daemon_that_was_restarted_says_that_it_is_unfinished(daemon, files):
     """The stream broke: the record is open, and nobody works on it: exit 5, with what to do."""
     daemon.script["POST /v1/sources/s/readdress"] = (202, {"result": True, "msg": "", "switch": 7})
     daemon.script["GET /v1/switches/7/events"] = stream()
-    daemon.script["GET /v1/switches/7"] = (200, {"result": False, "msg": "how to go on: sluice status s", "code": 5,
-                                                "unfinished": True, "switch": {**RECORD, "state": "open"}})
+    answer = {"result": False, "msg": "how to go on: sluice status s", "code": 5, "unfinished": True}
+    daemon.script["GET /v1/switches/7"] = (200, {**answer, "switch": {**RECORD, "state": "open"}})
     result = run(*order(daemon, files))
     assert result.code == 5 and "sluice status s" in result.stderr, result
     assert new_file(files).exists()

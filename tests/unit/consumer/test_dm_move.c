@@ -176,6 +176,7 @@ static void test_relay_that_comes_with_the_source_is_stopped_first(void **state)
     (void)state;
     static const char one[] = STATUS(RELAY("Running", "null"), RUNS("t1"));
     up(one, STATUS(RELAY("Running", "null"), ""), CONFIG("3400"), "stop-relay");
+    up(one, STATUS(RELAY("Paused", CANCELED), ""), CONFIG("3400"), "start-task t1"); /* it was never away */
     up(one, IDLE, CONFIG("3400"), "start-task t1");
     up(one, STATUS(RELAY("Running", "null"), RUNS("t1")), CONFIG("3400"), "done");
 }
