@@ -87,7 +87,8 @@ static bool is_written_already(const char *path, const char *text, size_t len)
 {
     struct file f = { 0 };
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    bool is_same = fd >= 0 && fill_file(fd, &f) == 0 && f.len == len && memcmp(f.text, text, len) == 0;
+    bool is_same =
+        fd >= 0 && fill_file(fd, &f) == 0 && f.text != NULL && f.len == len && memcmp(f.text, text, len) == 0;
     if (fd >= 0) close(fd);
     file_free(&f);
     return is_same;

@@ -96,7 +96,7 @@ struct dm_facts {
     bool is_bound; /* a worker has this source */
     char *worker;  /* which */
     bool has_config;
-    bool is_absent; /* DM says that it has no such source */
+    bool is_absent;     /* DM says that it has no such source */
     char *config_error; /* why there is none: "" or DM's words */
     bool enable_gtid, enable_relay;
     char *flavor;

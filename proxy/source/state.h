@@ -90,7 +90,7 @@ struct reading {
     bool waits_for_old;  /* the last judgement: it is */
     struct facts new_facts, old_facts;
     struct gtids new_gtids, old_gtids;
-    struct gtid_set *new_had; /* what the new one was known to have when it was asked; NULL: nothing */
+    struct gtid_set *new_had;        /* what the new one was known to have when it was asked; NULL: nothing */
     struct check_list server_checks; /* of READING_CHECK */
     struct check_list gate_checks;   /* of the last reading */
     struct check_list list_checks;   /* of the last reading but READING_NEW: who goes around Sluice */
