@@ -6,6 +6,7 @@
 #include "config/config.h"
 #include "core/checks.h"
 #include "core/error.h"
+#include "core/mem.h"
 #include "core/text.h"
 #include "sluice/gtid.h"
 
@@ -34,7 +35,14 @@ static const struct option {
     [ARGS_GTID_S] = { "gtid-s", 0, "GTIDSET", "what the paused consumer has; for consumer type manual" },
     [ARGS_WAIVE] = { "waive", 0, "NAME",
                      "let these checks warn where they would fail, by their names; a list, or repeated" },
-    [ARGS_YES] = { "yes", 'y', NULL, "do not ask before something is accepted as lost, errant or dead" },
+    [ARGS_TO] = { "to", 0, "HOST:PORT", "the address from which DM is to read" },
+    [ARGS_SOURCE_FILE] = { "source-file", 0, "FILE", "the file by which DM has the source now" },
+    [ARGS_TASK_FILE] = { "task-file", 0, "FILE", "a task's file; may be repeated, one for each task of the source" },
+    [ARGS_DRY_RUN] = { "dry-run", 0, NULL, "print every check, and each call that would be made; do nothing" },
+    [ARGS_RESUME] = { "resume", 0, NULL, "go on with one that was left unfinished, with the same files" },
+    [ARGS_UNDO] = { "undo", 0, NULL, "with --resume: take it back, to the old address" },
+    [ARGS_YES] = { "yes", 'y', NULL,
+                   "do not ask before it is begun, or before something is accepted as lost, errant or dead" },
     [ARGS_LIMIT] = { "limit", 0, "N", "show the last N; default: 20, at most 1000" },
     [ARGS_REFERENCE] = { "reference", 0, NULL, "print the table of all keys, as Markdown, and check nothing" },
     [ARGS_HELP] = { "help", 'h', NULL, "this text" },
@@ -127,6 +135,25 @@ static int set_waive(struct args *a, const char *value, struct text *error)
     return rv;
 }
 
+static int add_task_file(struct args *a, const char *value, struct text *error)
+{
+    if (a->task_file_count == ARGS_TASK_FILES_MAX)
+        return fail(a, error, "--task-file is given more than %d times", ARGS_TASK_FILES_MAX);
+    a->task_files[a->task_file_count++] = value;
+    return 0;
+}
+
+/* The form is judged here, where it was typed; whether somebody answers there, by the daemon. */
+static int set_to(struct args *a, const char *value, struct text *error)
+{
+    struct config_address address;
+    if (config_parse_address(value, &address) != 0)
+        return fail(a, error, "--to is HOST:PORT, an IPv6 address in brackets, not '%s'", value);
+    mem_free(address.host);
+    a->to = value;
+    return 0;
+}
+
 static int set_option(struct args *a, enum args_option_id id, const char *value, struct text *error)
 {
     switch (id) {
@@ -146,6 +173,12 @@ static int set_option(struct args *a, enum args_option_id id, const char *value,
     case ARGS_ACCEPT_ERRANT:
     case ARGS_GTID_S: return set_sets(a, id, value, error);
     case ARGS_WAIVE: return set_waive(a, value, error);
+    case ARGS_TO: return set_to(a, value, error);
+    case ARGS_SOURCE_FILE: a->source_file = value; return 0;
+    case ARGS_TASK_FILE: return add_task_file(a, value, error);
+    case ARGS_DRY_RUN: a->dry_run = true; return 0;
+    case ARGS_RESUME: a->resume = true; return 0;
+    case ARGS_UNDO: a->undo = true; return 0;
     case ARGS_YES: a->yes = true; return 0;
     case ARGS_LIMIT: return set_limit(a, value, error);
     case ARGS_REFERENCE: a->reference = true; return 0;

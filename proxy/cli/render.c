@@ -124,6 +124,19 @@ static void render_clients(const json_t *clients)
     table_print(&t, "  ");
 }
 
+static void render_readdress(const json_t *change)
+{
+    const char *command = field_str(change, "command", ""), *phase = field_str(change, "phase", "");
+    if (!json_is_object(change)) return;
+    output_text("  readdress %s: %s -> %s, %s%s\n", field_str(change, "number", "?"), field_str(change, "from", "?"),
+                field_str(change, "to", "?"), field_str(change, "phase", "?"),
+                command[0] == '\0' ? "" : ", UNFINISHED: DM may not run");
+    if (command[0] != '\0')
+        output_text("    %s %s\n",
+                    strcmp(phase, "undoing") == 0 ? "it is being taken back; to go on:" : "to go on:        ", command);
+    if (command[0] != '\0' && strcmp(phase, "undoing") != 0) output_text("    to take it back:  %s --undo\n", command);
+}
+
 void render_source(const json_t *source)
 {
     const json_t *change = json_object_get(source, "switch");
@@ -137,6 +150,7 @@ void render_source(const json_t *source)
     render_consumer(json_object_get(source, "consumer"));
     render_alarms(source);
     render_clients(json_object_get(source, "clients"));
+    render_readdress(json_object_get(source, "readdress"));
     if (json_is_object(change)) {
         const char *waiting = field_str(change, "waiting-for", "");
         output_text("  switch %s: %s -> %s, %s for %.1f s\n", field_str(change, "number", "?"),
@@ -183,8 +197,9 @@ void render_end(const json_t *outcome, int code)
         [CLI_EXIT_LIMIT] = "a limit ran out",
         [CLI_EXIT_UNKNOWN] = "state unknown, look at it",
     };
-    output_text("switch %s of %s to %s: %s\n", field_str(outcome, "number", "?"), field_str(outcome, "source-id", "?"),
-                field_str(outcome, "to", "?"), words[code]);
+    const char *kind = field_str(json_object_get(outcome, "options"), "kind", "switch");
+    output_text("%s %s of %s to %s: %s\n", kind, field_str(outcome, "number", "?"),
+                field_str(outcome, "source-id", "?"), field_str(outcome, "to", "?"), words[code]);
     if (json_object_get(outcome, "hold-ms") == NULL || field_int(outcome, "hold-ms") <= 0) return;
     output_text("clients: held %lld, the longest %lld ms; sessions closed: idle %lld, at a boundary %lld, killed %lld; "
                 "hold window %lld ms\n",

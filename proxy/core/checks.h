@@ -60,6 +60,7 @@ struct checks_servers {
     const char *new_pin;   /* pinned uuid of the new one, "" when it has none yet */
     const char *latch;     /* why the new backend is latched as rewound; "" when it is not */
     bool clients_are_told; /* proxy-protocol.send */
+    bool may_be_one;       /* two addresses of one server are no mistake here */
     const char *old_latch; /* the same of the old one, NULL or "" when it is not, or when it was declared dead */
     const struct facts *old_settings; /* the old one's, as last seen, also where it is dead; NULL: it was never seen */
     bool consumer_keeps_settings; /* it reads time zone, sql_mode … once, and goes on with them on the new server */

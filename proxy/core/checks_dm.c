@@ -52,13 +52,17 @@ static void add_address(struct check_list *list, const struct checks_dm *in, con
         text_printf(&ours, ", %s:%u", in->advertise[i].host, in->advertise[i].port);
     }
     /* Which addresses a wildcard stands for cannot be told from here. */
-    bool may_be = is_wildcard(in->listen.host) && in->listen.port == f->from_port && in->advertise_count == 0;
+    bool may_be = is_wildcard(in->listen.host) && in->listen.port == f->from_port && in->advertise_count == 0 &&
+                  in->listen_name == NULL;
     check_add(list, "C13", "dm-address",
               is_ours  ? CHECK_OK
               : may_be ? CHECK_WARN
                        : CHECK_FAIL,
-              may_be ? "name the address in advertise-address, so that it can be compared" : todo,
-              "DM reads from %s:%u; this listener is %s", text_of(f->from_host), f->from_port, text_str(&ours));
+              may_be                    ? "name the address in advertise-address, so that it can be compared"
+              : in->listen_todo != NULL ? in->listen_todo
+                                        : todo,
+              "DM reads from %s:%u; %s is %s", text_of(f->from_host), f->from_port,
+              in->listen_name == NULL ? "this listener" : in->listen_name, text_str(&ours));
     text_free(&ours);
 }
 

@@ -24,6 +24,8 @@ struct checks_dm {
     size_t advertise_count;
     const struct checks_dm_stream *streams;
     size_t stream_count;
+    const char *listen_name; /* what |listen| is, where it is not this listener; NULL else */
+    const char *listen_todo; /* what to do where DM does not read from there; NULL: the usual */
 };
 
 /*

@@ -46,7 +46,7 @@ static void add_identity(struct check_list *list, const struct checks_servers *i
               "another server answers there (reinstalled?): if that is meant, sluice repin SOURCE BACKEND",
               "%s: %s, pinned: %s", in->new_name, f->server_uuid, *in->new_pin == '\0' ? "(not yet)" : in->new_pin);
     bool is_other = *in->old_uuid == '\0' || !is_same(in->old_uuid, f->server_uuid);
-    check_add(list, "C10", "another-server", is_other ? CHECK_OK : CHECK_FAIL,
+    check_add(list, "C10", "another-server", is_other || in->may_be_one ? CHECK_OK : CHECK_FAIL,
               "both names lead to one server: correct the addresses of the backends", "%s and %s are %s: %s, %s",
               in->old_name, in->new_name, is_other ? "two servers" : "one server, by server_uuid",
               *in->old_uuid == '\0' ? "(not known)" : in->old_uuid, f->server_uuid);
@@ -202,7 +202,8 @@ void checks_add_servers(struct check_list *list, const struct checks_servers *in
     checks_add_cached(list, in);
     add_account(list, in->new_name, in->new_facts);
     if (in->old_facts != NULL) {
+        bool is_one = in->may_be_one && is_same(in->old_uuid, in->new_facts->server_uuid);
         add_account(list, in->old_name, in->old_facts);
-        add_replication(list, in);
+        if (!is_one) add_replication(list, in);
     }
 }

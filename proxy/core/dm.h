@@ -77,6 +77,7 @@ struct dm_relay {
 /* A query-status of one source. */
 struct dm_source {
     bool is_known; /* its worker answered and named its tasks; nothing below counts otherwise */
+    bool is_idle;  /* not known because its worker answered and has no task of it */
     char *why;     /* DM's own words where it is not known; "" else */
     char *worker;
     struct dm_task *tasks;
@@ -97,6 +98,7 @@ struct dm_facts {
     bool is_bound; /* a worker has this source */
     char *worker;  /* which */
     bool has_config;
+    bool is_absent;     /* DM says that it has no such source */
     char *config_error; /* why there is none: "" or DM's words */
     bool enable_gtid, enable_relay;
     char *flavor;

@@ -145,6 +145,7 @@ static enum source_verb verb_of(enum admin_verb verb)
     case ADMIN_VERB_SOURCE: return SOURCE_VERB_STATUS;
     case ADMIN_VERB_CHECK: return SOURCE_VERB_CHECK;
     case ADMIN_VERB_SWITCH: return SOURCE_VERB_SWITCH;
+    case ADMIN_VERB_READDRESS: return SOURCE_VERB_READDRESS;
     case ADMIN_VERB_ABORT: return SOURCE_VERB_ABORT;
     case ADMIN_VERB_ADOPT: return SOURCE_VERB_ADOPT;
     case ADMIN_VERB_REPIN: return SOURCE_VERB_REPIN;

@@ -33,6 +33,7 @@ enum source_verb {
     SOURCE_VERB_READY, /* {"ready": bool}: routed, or held for a reason that only an operator can change */
     SOURCE_VERB_CHECK,
     SOURCE_VERB_SWITCH,
+    SOURCE_VERB_READDRESS,
     SOURCE_VERB_ABORT,
     SOURCE_VERB_ADOPT,
     SOURCE_VERB_REPIN,

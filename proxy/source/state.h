@@ -21,6 +21,7 @@
 #include "sluice/gtid.h"
 #include "source/dump_gate.h"
 #include "source/positions.h"
+#include "source/readdress.h"
 #include "source/source.h"
 #include "source/twins.h"
 #include "upstream/pool.h"
@@ -189,6 +190,7 @@ struct source {
         void *arg;
     } placement;
     struct switch_run run;
+    struct readdress_run *readdress; /* NULL with a consumer that is not DM */
     uint64_t switches_done, switches_undone, switches_failed;
     uint32_t jobs;    /* under way, of all kinds: the source stays until they are answered */
     uint32_t handles; /* libuv handles not yet closed */

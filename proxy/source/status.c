@@ -94,7 +94,7 @@ static void on_status(void *arg, int status, const struct upstream_error *error,
 
 void status_ask_consumer(struct source *s)
 {
-    if (s->is_asking_consumer || s->is_closing || s->run.is_open) return;
+    if (s->is_asking_consumer || s->is_closing || s->run.is_open || readdress_is_open(s->readdress)) return;
     if (s->config->consumer.type == CONFIG_CONSUMER_REPLICA && !s->consumer_is_resolved) return;
     s->is_asking_consumer = true;
     s->jobs++;
@@ -317,6 +317,7 @@ json_t *status_source(struct source *s, uint32_t client_max)
         { "counters", counters_json(s) },
         { "hold-histogram", histogram_json(s) },
         { "switch", running_json(s) },
+        { "readdress", readdress_status(s->readdress) },
     };
     json_t *j = json_object();
     for (size_t i = 0; i < ARRAY_LEN(members); i++)

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from sluicetest import free_port, wait_until
+from sluicetest.dm_stand_in import DmStandIn
 
 SPEC = yaml.safe_load((pathlib.Path(__file__).resolve().parents[2] / "conf/openapi.yaml").read_text("utf-8"))
 SEEN = set()  # (path template, method, status)
@@ -224,6 +225,26 @@ def test_refused_switch_is_described(pair, one):
     assert end["code"] == 3 and not end["result"] and end["msg"]
     assert api.get(f"/v1/switches/{number}")["code"] == 3
     assert api.get(source_path(one))["source"]["active"] == "a"
+
+
+def test_readdress_is_described(pair, sluice):
+    """A dry run of an address change; an order that cannot be taken; of a source without DM it is refused."""
+    one = sluice(pair)
+    stand_in = DmStandIn(pair.a.port, pair.b)
+    try:
+        one.source["consumer"] = {"type": "dm", "master-addr": stand_in.address}
+        one.start()
+        api = api_of(one)
+        order = {"to": pair.b.address, "task-files": [], "dry-run": True, "wait-catchup": 0, "source-file":
+                 f"source-id: {one.source_id}\nfrom: {{host: 127.0.0.1, port: {pair.a.port}, user: dm, password: x}}\n"}
+        answer = api.post(source_path(one, "readdress"), order)
+        assert answer["code"] == 3 and answer["calls"] == [] and answer["checks"]
+        assert "line 1" in api.post(source_path(one, "readdress"), {**order, "source-file": "x"}, 400)["msg"]
+        api.post(source_path(one, "readdress"), {**order, "resume": True}, 409)
+        assert api.get(source_path(one))["source"]["readdress"] is None
+    finally:
+        one.stop()
+        stand_in.stop()
 
 
 def test_switch_in_progress_is_described(pair, one):

@@ -70,6 +70,10 @@ static void test_body_may_be_absent(void **state)
     }
     refuse(ADMIN_VERB_SWITCH, "", "\"to\" is missing");
     refuse(ADMIN_VERB_ADOPT, "{}", "\"backend\" is missing");
+    refuse(ADMIN_VERB_READDRESS, "{\"source-file\":\"a\"}", "\"task-files\" is missing");
+    refuse(ADMIN_VERB_READDRESS, "{\"source-file\":\"a\",\"task-files\":\"b\"}", "is not a list of strings");
+    refuse(ADMIN_VERB_READDRESS, "{\"source-file\":\"a\",\"task-files\":[1]}", "something else than strings");
+    json_decref(take(ADMIN_VERB_READDRESS, "{\"source-file\":\"a\",\"task-files\":[],\"undo\":true}"));
 }
 
 /* What is no object of known keys with right types is refused, and the words name the place. */
