@@ -347,6 +347,13 @@ static void on_resumed(void *arg, int status, const struct upstream_error *error
     }
 }
 
+/* A relay waits until the tasks have written a checkpoint behind all that the server had: that takes as long as DM flushes seldom. */
+static uint32_t resume_timeout_ms(const struct source *s)
+{
+    const struct config_limits *l = &s->config->limits;
+    return l->pause_timeout_ms > l->verify_timeout_ms ? l->pause_timeout_ms : l->verify_timeout_ms;
+}
+
 static void do_resume(struct readdress_run *run, uint32_t op)
 {
     struct source *s = run->source;
@@ -359,8 +366,7 @@ static void do_resume(struct readdress_run *run, uint32_t op)
     }
     if (consumer_set_server(s->consumer, is_new ? run->to.uuid : run->from.uuid) != 0)
         log_warn("the server's uuid cannot be told to the consumer", LOG_STR("source", s->config->source_id));
-    consumer_resume(s->consumer, plan, s->config->limits.pause_timeout_ms, on_resumed,
-                    asked_new(run, op, READDRESS_EV_RESUMED));
+    consumer_resume(s->consumer, plan, resume_timeout_ms(s), on_resumed, asked_new(run, op, READDRESS_EV_RESUMED));
     mem_free(plan);
 }
 

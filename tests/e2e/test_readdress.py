@@ -347,7 +347,7 @@ class Fault:
 @pytest.mark.parametrize("how", list(ANSWERS))
 def test_a_call_that_fails_is_led_back(make, how):
     """At each call, by an error of HTTP or gRPC and by DM's own no: all runs at the old address again."""
-    run = make("a", relay=True, pause_timeout="3s").start(validator="fast")
+    run = make("a", relay=True, dm={"flush_s": 0.3}, pause_timeout="3s").start(validator="fast")
     run.to = run.servers.b.port
     for name in FAULTS:
         with Fault(run, name, how) as fault:
