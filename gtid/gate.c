@@ -86,8 +86,9 @@ static int judge_purged(struct gate *g, enum gtid_gate_rule rule, const char *na
     return 0;
 }
 
-/* What the reader called |name| has, in E. */
-static int judge_executed(struct gate *g, enum gtid_gate_rule rule, const char *name, const struct gtid_set *has)
+/* What the reader called |name| has, in E; |own_uuid| is the new server's, NULL when waiting may bring what it lacks of it. */
+static int judge_executed(struct gate *g, enum gtid_gate_rule rule, const char *name, const struct gtid_set *has,
+                          const uint8_t *own_uuid)
 {
     struct gtid_gate_condition *c = add_condition(g, rule);
     if (c == NULL) return GTID_ERR_NOMEM;
@@ -99,7 +100,7 @@ static int judge_executed(struct gate *g, enum gtid_gate_rule rule, const char *
                  plural(gtid_set_count(has)));
         return 0;
     }
-    c->is_rewound = g->in->executed_uuid != NULL && gtid_set_has_uuid(c->missing, g->in->executed_uuid);
+    c->is_rewound = own_uuid != NULL && gtid_set_has_uuid(c->missing, own_uuid);
     c->status = c->is_rewound ? GTID_GATE_FAIL : GTID_GATE_WAIT;
     set_text_with_missing(
         c, "the new server lacks %" PRIu64 " transaction%s of %.100s%s: ", c->missing_count, plural(c->missing_count),
@@ -121,7 +122,7 @@ static int judge_reader(struct gate *g, const struct gtid_gate_set *reader)
     int rv = less_loss(g, reader->set, &owned);
     const struct gtid_set *has = owned != NULL ? owned : reader->set;
     if (rv == 0) rv = judge_purged(g, GTID_GATE_PURGED_IN_READER, reader->name, has);
-    if (rv == 0) rv = judge_executed(g, GTID_GATE_READER_IN_EXECUTED, reader->name, has);
+    if (rv == 0) rv = judge_executed(g, GTID_GATE_READER_IN_EXECUTED, reader->name, has, g->in->executed_uuid);
     gtid_set_del(owned);
     return rv;
 }
@@ -174,7 +175,8 @@ static int judge_delivered(struct gate *g)
     int rv = less_loss(g, in->delivered, &owned);
     const struct gtid_set *has = owned != NULL ? owned : in->delivered;
     if (rv == 0 && in->delivered_is_reader) rv = judge_purged(g, GTID_GATE_PURGED_IN_DELIVERED, "gtid-D", has);
-    if (rv == 0) rv = judge_executed(g, GTID_GATE_DELIVERED_IN_EXECUTED, "gtid-D", has);
+    const uint8_t *own_uuid = in->delivered_is_newer ? NULL : in->executed_uuid;
+    if (rv == 0) rv = judge_executed(g, GTID_GATE_DELIVERED_IN_EXECUTED, "gtid-D", has, own_uuid);
     gtid_set_del(owned);
     return rv;
 }
@@ -206,6 +208,18 @@ static int find_foreign(const struct gtid_gate_input *in, struct gtid_set **out_
     else
         gtid_set_del(errant);
     return rv;
+}
+
+/* |*errant|, which is replaced, without what is of other UUIDs than the one that is asked about. */
+static int keep_asked(const struct gtid_gate_input *in, struct gtid_set **errant)
+{
+    struct gtid_set *only = NULL;
+    if (in->errant_uuid == NULL) return 0;
+    int rv = gtid_set_of_uuid(*errant, in->errant_uuid, &only);
+    if (rv != 0) return rv;
+    gtid_set_del(*errant);
+    *errant = only;
+    return 0;
 }
 
 /* Takes what was accepted by name from |errant|. */
@@ -251,7 +265,11 @@ static int judge_errant(struct gate *g)
     struct gtid_set *errant = NULL;
     int rv = in->errant_rule == GTID_GATE_ERRANT_OLD_DEAD ? find_foreign(in, &errant)
                                                           : gtid_set_subtract(in->executed, in->old_known, &errant);
-    if (rv != 0) return rv;
+    if (rv == 0) rv = keep_asked(in, &errant);
+    if (rv != 0) {
+        gtid_set_del(errant);
+        return rv;
+    }
     uint64_t all = gtid_set_count(errant);
     rv = take_accepted(in, errant);
     if (rv != 0 || gtid_set_is_empty(errant)) {

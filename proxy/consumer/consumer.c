@@ -106,9 +106,9 @@ int consumer_set_server(struct consumer *c, const char *server_uuid)
     return c->dm == NULL ? 0 : dm_set_server(c->dm, server_uuid);
 }
 
-void consumer_set_streams_whole(struct consumer *c, bool are_whole)
+void consumer_set_delivered(struct consumer *c, const struct gtid_set *delivered)
 {
-    if (c->dm != NULL) dm_set_streams_whole(c->dm, are_whole);
+    if (c->dm != NULL) dm_set_delivered(c->dm, delivered);
 }
 
 void consumer_set_progress(struct consumer *c, consumer_progress_fn fn, void *arg)
@@ -309,6 +309,26 @@ int consumer_plan(const struct consumer *c, const struct consumer_status *status
         json = replica_plan_write(&plan);
         break;
     }
+    }
+    if (json == NULL) return upstream_error_set(error, SLUICE_ERR_NOMEM, 0, "memory ran out");
+    *out_json = json;
+    return 0;
+}
+
+int consumer_narrow(const struct consumer *c, const char *plan, const struct consumer_status *status, char **out_json,
+                    struct upstream_error *error)
+{
+    struct replica_plan replica;
+    if (c->dm != NULL) return dm_narrow(c->dm, plan, status, out_json, error);
+    char *json = NULL;
+    if (c->type == CONFIG_CONSUMER_REPLICA && status->task_count == 1) {
+        int rv = replica_plan_read(plan, &replica);
+        if (rv != 0) return upstream_error_set(error, rv, 0, "the plan cannot be read: %.200s", plan);
+        replica.io = replica.io && status->tasks[0].is_reading;
+        replica.sql = replica.sql && status->tasks[0].is_applying;
+        json = replica_plan_write(&replica);
+    } else {
+        json = mem_strdup(plan);
     }
     if (json == NULL) return upstream_error_set(error, SLUICE_ERR_NOMEM, 0, "memory ran out");
     *out_json = json;

@@ -69,10 +69,11 @@ SLUICE_MUSTCHECK int consumer_set_gtid_s(struct consumer *c, const char *gtid_s)
  * SLUICE_ERR_INVALID. */
 SLUICE_MUSTCHECK int consumer_set_server(struct consumer *c, const char *server_uuid);
 /*
- * consumer_set_streams_whole - for the next pause: whether every binlog stream stands between two transactions. A relay that may
- * have been cut inside one is stopped, not paused, as resumed on another server it would skip the rest (type dm).
+ * consumer_set_delivered - for the next pause: D less what was accepted as lost, now that streams are parked; NULL where it is not
+ * known or may still grow. A relay that has not all of it may have a part of a transaction, and is stopped, not paused (type dm).
+ * Copied; where memory runs out it is as NULL, which is safe.
  */
-void consumer_set_streams_whole(struct consumer *c, bool are_whole);
+void consumer_set_delivered(struct consumer *c, const struct gtid_set *delivered);
 
 /* consumer_status - ask the consumer; |fn| is called exactly once, never from inside. One call of each kind may be
  * under way. */
@@ -99,6 +100,12 @@ void consumer_set_progress(struct consumer *c, consumer_progress_fn fn, void *ar
  * on its way may still be carried out.
  */
 void consumer_cancel(struct consumer *c);
+/*
+ * consumer_narrow - |plan| without what is asleep already by |status|, which is newer: whoever put it to sleep meanwhile, it is not
+ * ours to wake. Pure. Returns as consumer_plan().
+ */
+SLUICE_MUSTCHECK int consumer_narrow(const struct consumer *c, const char *plan, const struct consumer_status *status,
+                                     char **out_json, struct upstream_error *error);
 /*
  * consumer_pause - do what |plan| says and confirm by asking until all of it is quiet.
  * |fn|: 0; SLUICE_ERR_TIMEOUT (not quiet within |timeout_ms|: part of it may be paused; resume(plan) undoes it);

@@ -20,6 +20,7 @@ enum {
     WAIT_MS = 100,         /* between two looks at something that moves by itself */
     BACKOFF_MS = 200,      /* after a failure, doubled up to */
     BACKOFF_MS_MAX = 3000, /* this */
+    RELAY_READS_MS = 3000, /* a relay that runs has read what is on its way to it, or it is stopped */
     STATUS_MS = 10000,     /* one look, within a pause or a resume */
     EXTRA_MS_MIN = 50,     /* what a question about circumstances needs of the time at least */
     PROGRESS_MS = 2000,    /* between two words about what is waited for */
@@ -33,7 +34,7 @@ struct op {
     struct dm *dm;
     enum op_kind kind;
     enum op_step step;
-    uint64_t deadline_ms;
+    uint64_t began_ms, deadline_ms;
     struct dm_facts *facts;
     struct dm_plan plan;
     struct dm_resume resume;
@@ -58,8 +59,8 @@ struct dm {
     bool has_paused; /* |paused| is what was put to sleep and not woken since */
     struct dm_plan paused;
     char server_uuid[40];
-    bool streams_are_whole;
-    struct dm_verify verify; /* looks since the last resume */
+    struct gtid_set *delivered; /* D at the pause; NULL: not known */
+    struct dm_verify verify;    /* looks since the last resume */
     /* Of an undo, whose plan has no goal: what it took, so that the next try of the same resume does not take a later one. */
     char *goal_plan;
     struct gtid_set *goal;
@@ -78,6 +79,7 @@ static void dm_free(struct dm *dm)
 {
     dm_plan_free(&dm->paused);
     dm_verify_free(&dm->verify);
+    gtid_set_del(dm->delivered);
     gtid_set_del(dm->goal);
     mem_free(dm->goal_plan);
     mem_free(dm->source_id);
@@ -90,7 +92,6 @@ int dm_new(const struct consumer_dm_settings *settings, struct dm **out)
     struct dm *dm = mem_calloc(1, sizeof *dm);
     if (dm == NULL) return SLUICE_ERR_NOMEM;
     dm->loop = settings->loop;
-    dm->streams_are_whole = true;
     dm->source_id = mem_strdup(settings->source_id);
     int rv = dm->source_id == NULL ? SLUICE_ERR_NOMEM
                                    : dm_client_new(settings->loop, settings->masters, settings->master_count,
@@ -142,9 +143,10 @@ int dm_set_server(struct dm *dm, const char *server_uuid)
     return 0;
 }
 
-void dm_set_streams_whole(struct dm *dm, bool are_whole)
+void dm_set_delivered(struct dm *dm, const struct gtid_set *delivered)
 {
-    dm->streams_are_whole = are_whole;
+    gtid_set_del(dm->delivered);
+    dm->delivered = delivered == NULL ? NULL : gtid_set_copy(delivered);
 }
 
 /* ---- operations ---- */
@@ -416,7 +418,8 @@ static void on_looked(struct op *op)
 {
     const struct dm_source *s = &op->facts->source;
     if (op->kind == OP_PAUSE) {
-        dm_next_pause(&op->plan, s, op->dm->streams_are_whole, &op->order);
+        const struct dm_pause pause = { op->dm->delivered, uv_now(op->dm->loop) < op->began_ms + RELAY_READS_MS };
+        dm_next_pause(&op->plan, s, &pause, &op->order);
     } else {
         dm_next_resume(&op->plan, s, &op->resume, &op->order);
     }
@@ -537,7 +540,8 @@ static struct op *op_new(struct dm *dm, enum op_kind kind, uint32_t timeout_ms, 
     op->arg = arg;
     op->backoff_ms = BACKOFF_MS;
     op->told_ms = uv_now(dm->loop);
-    op->deadline_ms = op->told_ms + timeout_ms;
+    op->began_ms = op->told_ms;
+    op->deadline_ms = op->began_ms + timeout_ms;
     op->next_op = dm->ops;
     dm->ops = op;
     return op;
@@ -662,6 +666,27 @@ int dm_plan(const struct dm *dm, const struct consumer_status *status, char **ou
     if (rv == SLUICE_ERR_REFUSED) return upstream_error_set(error, rv, 0, "DM does not show the tasks of this source");
     char *json = rv == 0 ? dm_plan_write(&plan, dm->source_id) : NULL;
     if (rv == 0) dm_plan_free(&plan);
+    if (json == NULL) return upstream_error_set(error, SLUICE_ERR_NOMEM, 0, "memory ran out");
+    *out_json = json;
+    return 0;
+}
+
+int dm_narrow(const struct dm *dm, const char *text, const struct consumer_status *status, char **out_json,
+              struct upstream_error *error)
+{
+    struct dm_plan plan, now;
+    assert(status->dm != NULL);
+    int rv = dm_plan_read(text, &plan);
+    if (rv != 0) return upstream_error_set(error, rv, 0, "the plan cannot be read: %.200s", text);
+    rv = dm_plan_make(status->dm, &now);
+    if (rv == 0) {
+        dm_plan_narrow(&plan, &now);
+        dm_plan_free(&now);
+    } else if (rv == SLUICE_ERR_REFUSED) {
+        rv = 0; /* what DM does not show at the moment is not asleep */
+    }
+    char *json = rv == 0 ? dm_plan_write(&plan, dm->source_id) : NULL;
+    dm_plan_free(&plan);
     if (json == NULL) return upstream_error_set(error, SLUICE_ERR_NOMEM, 0, "memory ran out");
     *out_json = json;
     return 0;

@@ -229,6 +229,38 @@ int dm_plan_make(const struct dm_facts *f, struct dm_plan *out)
     return 0;
 }
 
+static bool names_validator(const struct dm_plan *p, const char *task)
+{
+    for (size_t i = 0; i < p->validator_count; i++) {
+        if (strcmp(p->validators[i].task, task) == 0) return true;
+    }
+    return false;
+}
+
+void dm_plan_narrow(struct dm_plan *plan, const struct dm_plan *now)
+{
+    size_t tasks = 0, validators = 0;
+    for (size_t i = 0; i < plan->task_count; i++) {
+        if (!dm_plan_has(now, plan->tasks[i])) {
+            mem_free(plan->tasks[i]);
+            continue;
+        }
+        plan->was_in_error[tasks] = plan->was_in_error[i];
+        plan->tasks[tasks++] = plan->tasks[i];
+    }
+    for (size_t i = 0; i < plan->validator_count; i++) {
+        if (names_validator(now, plan->validators[i].task)) {
+            plan->validators[validators++] = plan->validators[i];
+            continue;
+        }
+        mem_free(plan->validators[i].task);
+        mem_free(plan->validators[i].mode);
+    }
+    plan->task_count = tasks;
+    plan->validator_count = validators;
+    plan->has_relay = plan->has_relay && now->has_relay;
+}
+
 /* ---- as a consumer's status ---- */
 
 /* A dump that is cut starts from zero, and what is loaded has no S that could be held to another server. */

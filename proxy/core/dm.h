@@ -151,6 +151,8 @@ void dm_plan_free(struct dm_plan *p);
  * SLUICE_ERR_REFUSED where |f->source| is not known.
  */
 SLUICE_MUSTCHECK int dm_plan_make(const struct dm_facts *f, struct dm_plan *out);
+/* dm_plan_narrow - take from |plan| what |now|, a later one, does not name: somebody put it to sleep meanwhile, and it stays so. */
+void dm_plan_narrow(struct dm_plan *plan, const struct dm_plan *now);
 /* dm_plan_has - does it name this task? */
 bool dm_plan_has(const struct dm_plan *p, const char *task);
 
@@ -184,8 +186,18 @@ struct dm_next {
     char text[DM_TEXT_LEN + 1]; /* what it is about or waits for */
 };
 
-/* dm_next_pause - what brings the source closer to what |plan| wants. |relay_is_whole|: its stream stands between two transactions. */
-void dm_next_pause(const struct dm_plan *plan, const struct dm_source *s, bool relay_is_whole, struct dm_next *out);
+/* By what a relay is told that may be paused from one that must be stopped. */
+struct dm_pause {
+    const struct gtid_set *delivered; /* D less accepted losses, which grows no more; NULL: not known */
+    bool may_wait;                    /* a relay that runs gets time to read what was sent to it */
+};
+
+/*
+ * dm_next_pause - what brings the source closer to what |plan| wants. A relay that may have a part of a transaction is stopped, not
+ * paused: resumed on another server it would skip the rest (dm-facts, section 11).
+ */
+void dm_next_pause(const struct dm_plan *plan, const struct dm_source *s, const struct dm_pause *p,
+                   struct dm_next *out);
 
 /* How far a resume has come: kept by the driver between two calls. */
 struct dm_resume {

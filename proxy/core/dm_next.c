@@ -23,20 +23,38 @@ static void next(struct dm_next *out, enum dm_act act, size_t index, const char 
     snprintf(out->text, sizeof out->text, "%s%s%s", what, *name == '\0' ? "" : " ", name);
 }
 
-static bool pause_relay(const struct dm_plan *plan, const struct dm_source *s, bool is_whole, struct dm_next *out)
+/*
+ * A transaction of which the relay has a part is in D, as its first byte was sent, and not in W, which grows at a transaction's end
+ * (relay.go: SaveMeta). So a relay whose W holds D stands between two transactions, however its stream ended.
+ */
+static bool relay_is_whole(const struct dm_relay *r, const struct gtid_set *delivered)
+{
+    struct gtid_set *w = NULL;
+    if (delivered == NULL) return false;
+    if (gtid_set_is_empty(delivered)) return true;
+    if (gtid_set_parse(dm_text_of(r->gtid), strlen(dm_text_of(r->gtid)), &w, NULL) != 0) return false;
+    bool has_all = gtid_set_contains(w, delivered);
+    gtid_set_del(w);
+    return has_all;
+}
+
+static bool pause_relay(const struct dm_plan *plan, const struct dm_source *s, const struct dm_pause *p,
+                        struct dm_next *out)
 {
     const struct dm_relay *r = &s->relay;
     if (!plan->has_relay || !r->is_present) return false;
     enum consumer_stage stage = dm_stage_of(r->stage, &r->result);
     if (stage == CONSUMER_STAGE_STOPPED) return false;
-    if (!is_whole) {
-        next(out, DM_ACT_STOP_RELAY, 0, "stop the relay, whose stream may have been cut inside a transaction", "");
-    } else if (consumer_stage_is_quiet(stage)) {
-        return false;
-    } else if (stage == CONSUMER_STAGE_IN_MOTION || stage == CONSUMER_STAGE_UNKNOWN) {
+    bool is_whole = relay_is_whole(r, p->delivered);
+    if (is_whole && consumer_stage_is_quiet(stage)) return false;
+    if (stage == CONSUMER_STAGE_IN_MOTION || stage == CONSUMER_STAGE_UNKNOWN) {
         next(out, DM_ACT_WAIT, 0, "the relay is", dm_stage_name(r->stage));
-    } else {
+    } else if (is_whole) {
         next(out, DM_ACT_PAUSE_RELAY, 0, "pause the relay", "");
+    } else if (stage == CONSUMER_STAGE_RUNNING && p->delivered != NULL && p->may_wait) {
+        next(out, DM_ACT_WAIT, 0, "the relay has not read all that was sent:", dm_text_of(r->gtid));
+    } else {
+        next(out, DM_ACT_STOP_RELAY, 0, "stop the relay, which may have a part of a transaction", "");
     }
     return true;
 }
@@ -70,13 +88,13 @@ static bool pause_tasks(const struct dm_plan *plan, const struct dm_source *s, s
     return false;
 }
 
-void dm_next_pause(const struct dm_plan *plan, const struct dm_source *s, bool relay_is_whole, struct dm_next *out)
+void dm_next_pause(const struct dm_plan *plan, const struct dm_source *s, const struct dm_pause *p, struct dm_next *out)
 {
     if (!s->is_known) {
         next(out, DM_ACT_WAIT, 0, "DM does not show this source's tasks:", dm_text_of(s->why));
         return;
     }
-    if (pause_relay(plan, s, relay_is_whole, out)) return;
+    if (pause_relay(plan, s, p, out)) return;
     if (pause_validators(plan, s, out)) return;
     if (pause_tasks(plan, s, out)) return;
     next(out, DM_ACT_DONE, 0, "quiet", "");

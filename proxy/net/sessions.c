@@ -63,8 +63,8 @@ static void on_work(uv_idle_t *work)
 {
     struct sessions *s = work->data;
     if (s->is_closing) return;
-    release_some(s);
-    call_back(s);
+    call_back(s); /* a lost leg takes back what confirmed the backend: told before anybody is routed there */
+    if (!s->is_closing) release_some(s);
     if (!s->is_closing && !has_work(s)) uv_idle_stop(&s->work);
 }
 

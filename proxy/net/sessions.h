@@ -262,6 +262,8 @@ uint32_t sessions_drain_kill(struct sessions *s);
  * 60 s, and comes again. Off: they go on, without a byte lost. Twice is once.
  */
 void sessions_park(struct sessions *s, bool on);
+/* sessions_end_streams - end every binlog stream, where it stands: the server lost what it had sent, and may use its numbers again. */
+void sessions_end_streams(struct sessions *s);
 /* sessions_unparked_count - streams that are still inside a transaction, or whose login has not got as far as to tell. */
 uint32_t sessions_unparked_count(const struct sessions *s);
 /* sessions_opaque_count - legs that cannot be followed: whether one carries a stream, and where in it, cannot be told. */

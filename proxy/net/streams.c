@@ -63,6 +63,7 @@ void streams_look(struct leg *leg)
 void streams_end(struct leg *leg)
 {
     const struct sessions_config *c = &leg->owner->config;
+    streams_look(leg); /* what was forwarded unseen in the same turn that ended it is missing from D */
     if (!leg->is_in_gtid) return;
     leg->is_in_gtid = false;
     leg->owner->counters.streams_cut_total++;
@@ -126,6 +127,16 @@ void sessions_park(struct sessions *s, bool on)
         uv_timer_stop(&s->park_timer);
         each_leg(s, unpark);
     }
+}
+
+static void end_stream(struct leg *leg)
+{
+    if (tracker_phase(leg->tracker) == TRACKER_STREAM) session_end(leg->session, "its server was set back");
+}
+
+void sessions_end_streams(struct sessions *s)
+{
+    each_leg(s, end_stream);
 }
 
 uint32_t sessions_unparked_count(const struct sessions *s)

@@ -71,6 +71,9 @@ static void take_pin(struct backend *b, const char *uuid)
     gtid_set_del(b->executed);
     b->executed = b->has_facts ? gtid_set_copy(b->facts.executed) : NULL;
     b->is_wrong = false;
+    if (b == source_active(b->source)) delivered_new_server(&b->source->delivered);
+    gtid_set_del(b->sent);
+    b->sent = NULL; /* of a probe that is under way: it was taken from the server that was */
     backend_probe_now(b);
 }
 
@@ -263,14 +266,19 @@ static void on_check_read(struct source *s, void *arg, enum cutover_verdict verd
 static void on_check_timer(uv_timer_t *timer)
 {
     struct source *s = timer->data;
-    reading_start(s, &s->check, READING_CHECK, on_check_read, NULL);
+    if (switch_is_running(s)) {
+        end_check(s, CUTOVER_VERDICT_FAILED, "a switch has begun meanwhile");
+    } else {
+        reading_start(s, &s->check, READING_CHECK, on_check_read, NULL);
+    }
 }
 
 static void on_check_read(struct source *s, void *arg, enum cutover_verdict verdict, int status, const char *text)
 {
     (void)arg;
     (void)status;
-    if (verdict == CUTOVER_VERDICT_LAGGING && source_now(s) < s->check_deadline_ms && !s->is_closing) {
+    bool may_ask = !s->is_closing && !switch_is_running(s); /* the consumer is not asked while clients are held */
+    if (verdict == CUTOVER_VERDICT_LAGGING && source_now(s) < s->check_deadline_ms && may_ask) {
         uv_timer_start(&s->check_timer, on_check_timer, ASK_AGAIN_MS, 0);
         return;
     }

@@ -89,6 +89,8 @@ static void note_behind(const struct source *s, struct dump_wait *w, const char 
     say(s, w->last, text);
 }
 
+static const char latched_text[] = "its backend is latched as set back; see: sluice status";
+
 static void refuse_rewound(struct source *s, struct dump_wait *w, const struct gtid_set *missing, const char *ranges)
 {
     char text[SESSIONS_MESSAGE_LEN], message[SESSIONS_MESSAGE_LEN + 1];
@@ -135,6 +137,10 @@ static struct dump_wait *judge(struct source *s, struct dump_wait *w, const stru
     struct dump_wait *kept = NULL;
     switch (result.verdict) {
     case DUMP_GATE_PASS:
+        if (enforces(s) && backend_is_latched(w->backend)) { /* since it began to wait */
+            refuse(s, w, SLUICE_ERR_REWOUND, latched_text);
+            break;
+        }
         sessions_dump_decide(s->sessions, w->session, 0, "");
         wait_del(w);
         break;
@@ -419,10 +425,11 @@ enum sessions_dump dump_gate_on_dump(void *source, uint64_t session, uint32_t ba
     struct source *s = source;
     assert(backend_index < s->backend_count);
     if (request != NULL) warn_of_twin(s, request->server_id);
+    bool is_off = s->config->dump_gate == CONFIG_DUMP_GATE_OFF || s->is_closing;
+    if (!is_off && backend_is_latched(&s->backends[backend_index]))
+        return refuse_now(s, session, latched_text, out_refusal);
     if (request != NULL && !request->is_gtid) return by_position(s, out_refusal);
-    if (s->config->dump_gate == CONFIG_DUMP_GATE_OFF || s->is_closing) return SESSIONS_DUMP_PASS;
+    if (is_off) return SESSIONS_DUMP_PASS;
     if (request == NULL) return refuse_now(s, session, "its request cannot be understood", out_refusal);
-    if (backend_is_latched(&s->backends[backend_index]))
-        return refuse_now(s, session, "its backend is latched as set back; see: sluice status", out_refusal);
     return wait_for(s, session, backend_index, request, out_refusal);
 }

@@ -25,6 +25,8 @@ struct question {
     struct upstream_target target;
     struct facts facts;
     struct gtids gtids;
+    struct gtid_set
+        *floor;      /* the largest E that |backend| had shown when it was asked: the answer must hold it; NULL: none */
     bool wants_list; /* who is connected there: at CHECK and GATE, when nobody is held */
     struct processlist list;
     struct threads_socket *sockets; /* of this host towards the server, looked at after the list */
@@ -86,8 +88,13 @@ static void fill_errant(const struct reading *r, const struct gtid_set *old_know
     in->accepted_errant = r->options->accept_errant;
     in->accepted_errant_uuids = (const uint8_t(*)[GTID_UUID_BYTES])r->options->accept_errant_uuids;
     in->accepted_errant_uuid_count = r->options->accept_errant_uuid_count;
-    if (r->kind == READING_NEW) {
-        in->errant_rule = GTID_GATE_ERRANT_SKIP; /* judged at GATE; the old server goes on writing meanwhile */
+    if (r->kind == READING_NEW && r->from != NULL) {
+        /* The old server goes on writing, so of its own only GATE can judge. What was written on the new one since is told by its UUID. */
+        bool can_tell = r->old_at_empty != NULL && !r->old_replicates && in->errant_uuid != NULL;
+        in->errant_rule = can_tell ? GTID_GATE_ERRANT_OLD_ALIVE : GTID_GATE_ERRANT_SKIP;
+        in->old_known = r->old_at_empty;
+    } else if (r->kind == READING_NEW) {
+        in->errant_rule = GTID_GATE_ERRANT_SKIP; /* judged at GATE, and a dead server gets no more */
     } else if (r->from != NULL) {
         in->errant_rule = GTID_GATE_ERRANT_OLD_ALIVE;
         in->old_known = old_known;
@@ -97,6 +104,14 @@ static void fill_errant(const struct reading *r, const struct gtid_set *old_know
         in->old_known = old_known;
     }
 }
+
+/* What a reading found, whichever of its kinds; borrowed. */
+struct evidence {
+    const struct gtid_set *executed, *purged, *owned; /* of the new server */
+    const char *uuid;
+    const struct gtid_set *old_known; /* executed and owned of the old one; NULL: not asked */
+    bool delivered_is_newer;          /* D was read after |executed| */
+};
 
 /* P of the old server, also of one that is dead, as it was last seen; NULL: not known. */
 static const struct gtid_set *old_purged(const struct source *s, const struct reading *r)
@@ -134,23 +149,24 @@ static void describe_lag(const struct source *s, const struct reading *r, char *
     }
 }
 
-static int judge_gate(const struct source *s, struct reading *r, const struct gtid_set *executed,
-                      const struct gtid_set *purged, const struct gtid_set *owned, const struct gtid_set *old_known,
-                      const char *uuid)
+static int judge_gate(const struct source *s, struct reading *r, const struct evidence *e)
 {
     uint8_t uuid_bytes[GTID_UUID_BYTES];
     struct gtid_set *loss = accepted_loss(s, r);
     if (loss == NULL) return SLUICE_ERR_NOMEM;
-    struct gtid_gate_input in = { .purged = purged,
-                                  .executed = executed,
+    struct gtid_gate_input in = { .purged = e->purged,
+                                  .executed = e->executed,
+                                  .delivered_is_newer = e->delivered_is_newer,
                                   .readers = r->positions.readers,
                                   .reader_count = r->positions.reader_count,
                                   .validators = r->positions.validators,
                                   .validator_count = r->positions.validator_count };
     /* What the server owns but has not yet executed (semi-sync waits so) is not lost: only with nothing owned is it rewound. */
-    if (gtid_set_is_empty(owned) && gtid_uuid_parse(uuid, strlen(uuid), uuid_bytes) == 0) in.executed_uuid = uuid_bytes;
+    bool has_uuid = gtid_uuid_parse(e->uuid, strlen(e->uuid), uuid_bytes) == 0;
+    if (has_uuid && gtid_set_is_empty(e->owned)) in.executed_uuid = uuid_bytes;
+    if (has_uuid && r->kind == READING_NEW) in.errant_uuid = uuid_bytes;
     fill_delivered(s, r, loss, &in);
-    fill_errant(r, old_known, &in);
+    fill_errant(r, e->old_known, &in);
     struct gtid_gate_result result;
     int rv = gtid_gate_check(&in, &result) == 0 ? 0 : SLUICE_ERR_NOMEM;
     if (rv == 0) {
@@ -258,31 +274,39 @@ static struct gtid_set *forecast(const struct source *s, const struct reading *r
     return r->from == NULL || old_known == NULL ? NULL : gtid_set_copy(old_known);
 }
 
+/* Returns false when memory ran out; |*out_sum| is the caller's and what |e->old_known| may point into. */
+static bool find_old_known(struct source *s, const struct reading *r, struct evidence *e, struct gtid_set **out_sum)
+{
+    bool is_check = r->kind == READING_CHECK;
+    if (r->from == NULL) {
+        const struct backend *dead = source_active(s);
+        e->old_known = dead == NULL ? NULL : dead->executed;
+        return true;
+    }
+    if (r->kind == READING_NEW) return true;
+    e->old_known = is_check ? sum_of(r->old_facts.executed, r->old_facts.owned, out_sum)
+                            : sum_of(r->old_gtids.executed, r->old_gtids.owned, out_sum);
+    return e->old_known != NULL;
+}
+
 static void judge(struct source *s, struct reading *r)
 {
     bool is_check = r->kind == READING_CHECK;
-    const struct gtid_set *executed = is_check ? r->new_facts.executed : r->new_gtids.executed;
-    const struct gtid_set *purged = is_check ? r->new_facts.purged : r->new_gtids.purged;
-    const struct gtid_set *owned = is_check ? r->new_facts.owned : r->new_gtids.owned;
-    const char *uuid = is_check ? r->new_facts.server_uuid : r->new_gtids.server_uuid;
     struct gtid_set *sum = NULL;
-    const struct gtid_set *old_known = NULL;
-    if (r->from == NULL) {
-        const struct backend *dead = source_active(s);
-        old_known = dead == NULL ? NULL : dead->executed;
-    } else if (r->kind != READING_NEW) {
-        old_known = is_check ? sum_of(r->old_facts.executed, r->old_facts.owned, &sum)
-                             : sum_of(r->old_gtids.executed, r->old_gtids.owned, &sum);
-        if (old_known == NULL) {
-            finish(s, r, CUTOVER_VERDICT_FAILED, SLUICE_ERR_NOMEM, "memory ran out");
-            return;
-        }
+    struct evidence e = { .executed = is_check ? r->new_facts.executed : r->new_gtids.executed,
+                          .purged = is_check ? r->new_facts.purged : r->new_gtids.purged,
+                          .owned = is_check ? r->new_facts.owned : r->new_gtids.owned,
+                          .uuid = is_check ? r->new_facts.server_uuid : r->new_gtids.server_uuid };
+    if (!find_old_known(s, r, &e, &sum)) {
+        finish(s, r, CUTOVER_VERDICT_FAILED, SLUICE_ERR_NOMEM, "memory ran out");
+        return;
     }
-    if (r->snapshot == NULL) r->snapshot = forecast(s, r, old_known);
+    e.delivered_is_newer = r->snapshot == NULL; /* from the next round on it is older than E */
+    if (r->snapshot == NULL) r->snapshot = forecast(s, r, e.old_known);
     check_list_free(&r->gate_checks);
-    int rv = judge_gate(s, r, executed, purged, owned, old_known, uuid);
-    if (rv == 0) add_part(s, r, executed);
-    if (rv == 0) add_unread(s, r, executed, old_known);
+    int rv = judge_gate(s, r, &e);
+    if (rv == 0) add_part(s, r, e.executed);
+    if (rv == 0) add_unread(s, r, e.executed, e.old_known);
     gtid_set_del(sum);
     if (rv != 0) {
         finish(s, r, CUTOVER_VERDICT_FAILED, rv, "memory ran out");
@@ -307,6 +331,7 @@ static void question_del(struct question *q)
 {
     facts_free(&q->facts);
     gtids_free(&q->gtids);
+    gtid_set_del(q->floor);
     processlist_free(&q->list);
     mem_free(q->sockets);
     upstream_target_free(&q->target);
@@ -394,13 +419,16 @@ static void take_old(struct source *s, struct reading *r, struct question *q)
 
 static void ask(struct source *s, struct reading *r, struct backend *b);
 
-/* Set back since CHECK: latched by a probe, or short of what it had when it was last probed. What it owns is not lost. */
-static bool is_rewound(struct source *s, struct reading *r)
+/*
+ * Set back since CHECK: latched by a probe, or short of |floor|, what a probe had seen before this was asked. What it owns is not
+ * lost. A probe that was answered meanwhile may have seen more: it says nothing about this older answer.
+ */
+static bool is_rewound(struct source *s, struct reading *r, const struct gtid_set *floor)
 {
     struct gtid_set *has = NULL;
     bool is_latched = backend_is_latched(r->to), is_short = false;
-    if (!is_latched && r->to->executed != NULL && gtid_set_union(r->new_gtids.executed, r->new_gtids.owned, &has) == 0)
-        is_short = !gtid_set_contains(has, r->to->executed);
+    if (!is_latched && floor != NULL && gtid_set_union(r->new_gtids.executed, r->new_gtids.owned, &has) == 0)
+        is_short = !gtid_set_contains(has, floor);
     gtid_set_del(has);
     if (!is_latched && !is_short) return false;
     char text[TEXT_LEN];
@@ -428,7 +456,7 @@ static void take_new(struct source *s, struct reading *r, struct question *q)
         const struct backend *active = source_active(s);
         r->new_replicates = active != NULL && facts_replicates_from(&r->new_facts, active->pin);
     }
-    if (r->kind != READING_CHECK && is_rewound(s, r)) return;
+    if (r->kind != READING_CHECK && is_rewound(s, r, q->floor)) return;
     if (r->kind == READING_NEW) {
         backend_confirm(r->to, &q->target); /* the pinned uuid answered just now, under this address */
         judge(s, r);
@@ -461,18 +489,29 @@ static void on_answer(void *arg, int status, const struct upstream_error *error)
     source_job_ended(s);
 }
 
-static void ask(struct source *s, struct reading *r, struct backend *b)
+static struct question *question_to(struct source *s, struct reading *r, struct backend *b)
 {
     struct question *q = question_new(s, r);
-    if (q == NULL || upstream_target_copy(&b->target, &q->target) != 0) {
-        mem_free(q);
-        finish(s, r, CUTOVER_VERDICT_FAILED, SLUICE_ERR_NOMEM, "memory ran out");
-        return;
-    }
+    if (q == NULL) return NULL;
     q->backend = b;
     q->is_facts = r->kind == READING_CHECK;
     q->wants_list = r->kind != READING_NEW;
-    q->target.addr = b->addresses[b->address_at];
+    q->floor = b->executed == NULL ? NULL : gtid_set_copy(b->executed);
+    if (upstream_target_copy(&b->target, &q->target) == 0 && (q->floor != NULL || b->executed == NULL)) {
+        q->target.addr = b->addresses[b->address_at];
+        return q;
+    }
+    question_del(q);
+    return NULL;
+}
+
+static void ask(struct source *s, struct reading *r, struct backend *b)
+{
+    struct question *q = question_to(s, r, b);
+    if (q == NULL) {
+        finish(s, r, CUTOVER_VERDICT_FAILED, SLUICE_ERR_NOMEM, "memory ran out");
+        return;
+    }
     const struct upstream_job job = { .target = &q->target,
                                       .key = b->config->name,
                                       .lane = UPSTREAM_LANE_RESERVED,
@@ -655,6 +694,7 @@ void reading_free(struct reading *r)
     positions_free(&r->positions);
     mem_free(r->plan);
     gtid_set_del(r->snapshot);
+    gtid_set_del(r->old_at_empty);
     facts_free(&r->new_facts);
     facts_free(&r->old_facts);
     gtids_free(&r->new_gtids);

@@ -58,6 +58,8 @@ void source_take_record(struct source *s, struct record_source *next)
         s->record.latch = latch;
         s->record.latch_backend = backend;
     }
+    bool is_another = s->record.active == NULL || next->active == NULL || strcmp(s->record.active, next->active) != 0;
+    if (is_another) delivered_new_server(&s->delivered);
     record_source_free(&s->record);
     s->record = *next;
     *next = (struct record_source){ 0 };
@@ -120,6 +122,7 @@ void source_admit(struct source *s)
     streams_settle(s);
     admission_decide(&in, &admission);
     struct sessions_mode mode = { .kind = SESSIONS_HOLD };
+    if (is_latched) sessions_end_streams(s->sessions);
     switch (admission.mode) {
     case ADMISSION_ROUTE:
         assert(active != NULL);

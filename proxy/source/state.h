@@ -25,13 +25,7 @@
 #include "upstream/pool.h"
 #include "upstream/queries.h"
 
-enum {
-    BACKEND_ADDRESSES_MAX = 8,
-    BACKEND_ERROR_LEN = 300,
-    SOURCE_WAITING_LEN = 360,
-    SOURCE_STREAM_USERS_MAX = 8,
-    SOURCE_CUTS_MAX = 16
-};
+enum { BACKEND_ADDRESSES_MAX = 8, BACKEND_ERROR_LEN = 300, SOURCE_WAITING_LEN = 360, SOURCE_STREAM_USERS_MAX = 8 };
 
 /* One server of the group, as the probes see it. */
 struct backend {
@@ -55,7 +49,11 @@ struct backend {
     char probe_error[BACKEND_ERROR_LEN + 1];
     char pin[FACTS_UUID_LEN + 1]; /* durable; "" while none */
     bool is_pinning;
-    struct gtid_set *executed; /* the largest E seen under the pin; it never shrinks */
+    char pinning[FACTS_UUID_LEN + 1]; /* the uuid on its way to the disk */
+    bool pin_is_behind;               /* |executed| has grown since it was last written */
+    struct gtid_set *executed;        /* the largest E seen under the pin; it never shrinks */
+    struct gtid_set
+        *sent; /* of the active one: what it had sent when the probe that is under way was asked; else NULL */
     uint64_t pin_written_ms;
 };
 
@@ -90,7 +88,8 @@ struct reading {
     uint32_t check_rounds;     /* READING_CHECK in a row that were judged */
     char *plan;                /* what a pause would pause */
     struct gtid_set *snapshot; /* what the old server had when first asked in this phase: D's forecast, then D itself */
-    bool snapshot_is_delivered; /* frozen after the last stream ended */
+    bool snapshot_is_delivered;    /* frozen after the last stream ended */
+    struct gtid_set *old_at_empty; /* executed and owned of the old server then; NULL before, and where it is dead */
     bool new_replicates;
     bool old_replicates; /* from whomever: a backend that is merely ahead of it is waited for */
     bool waits_for_old;  /* the last judgement: it is */
@@ -139,12 +138,6 @@ struct source_event {
     char text[CUTOVER_TEXT_LEN + 1];
 };
 
-/* A reader that has a part of a transaction. */
-struct stream_cut {
-    uint32_t reader_id; /* its server_id */
-    struct tracker_gtid gtid;
-};
-
 typedef void (*placement_done_fn)(struct source *s, void *arg, int status, const char *text);
 
 struct source {
@@ -168,9 +161,6 @@ struct source {
     bool has_streamed;          /* a binlog stream ran through this process */
     struct delivered delivered; /* D */
     /* Streams that ended inside a transaction in this epoch, until their readers were sent it whole. */
-    struct stream_cut cuts[SOURCE_CUTS_MAX];
-    size_t cut_count;
-    bool has_more_cuts; /* than can be remembered */
     struct dump_gate dump_gate;
     /* Before the first client is routed: what a dead process left on the active backend ends, and D begins. */
     enum { SOURCE_UNSETTLED, SOURCE_SETTLING, SOURCE_SETTLED } settling;
@@ -252,10 +242,10 @@ struct sessions_stream_hooks streams_hooks(void);
 void streams_settle(struct source *s);  /* begin, when the active backend is confirmed and it has not begun */
 void streams_flipped(struct source *s); /* the flip is durable: where D goes on */
 /*
- * streams_are_whole - is it known of every reader that it stands between two transactions? Called when streams are parked, with
- * how many are not yet. A stream that cannot be followed, one that was cut and not sent again, or none at all since the start: no.
+ * streams_told - D less what was accepted as lost, once every stream is parked: a new set, gtid_set_del(). NULL while |unparked|
+ * streams are not, where a stream cannot be followed, where D is not known, and where memory ran out.
  */
-bool streams_are_whole(const struct source *s, uint32_t unparked);
+struct gtid_set *streams_told(const struct source *s, uint32_t unparked);
 
 /* bypass.c */
 /* bypass_add - what |rows| of |b|'s processlist show that goes around Sluice, as lines of |list|. */
@@ -275,7 +265,20 @@ void listing_empty(struct source *s, struct backend *old, uint32_t op, uint32_t 
 /* listing_keep_legs - remember the open legs: the drain is going to close them. 0 or SLUICE_ERR_NOMEM. */
 SLUICE_MUSTCHECK int listing_keep_legs(struct source *s);
 
+/* pausing.c */
+/*
+ * pausing_begin - narrow the open switch's plan to what is still awake, write it down, and pause it. |done| exactly once, as of
+ * consumer_pause(), maybe from inside; with an error before anything was ordered the plan is gone, and so there is nothing to resume.
+ */
+void pausing_begin(struct source *s, consumer_done_fn done, void *arg);
+
 /* switch.c */
+/* How far a recorded switch has come. Before PAUSING nothing was paused; a flip that is not durable may be FLIPPED or not. */
+#define SWITCH_PHASE_RECORDED "recorded"
+#define SWITCH_PHASE_PAUSING  "pausing"
+#define SWITCH_PHASE_FLIPPED  "flipped"
+/* switch_fill_record - the open switch as it stands, for the journal. 0 or SLUICE_ERR_NOMEM. */
+SLUICE_MUSTCHECK int switch_fill_record(struct source *s, const char *phase);
 /* switch_prepare - take |options| over and fill the run's record; 0, or SLUICE_ERR_NOMEM with no run open. */
 SLUICE_MUSTCHECK int switch_prepare(struct source *s, struct backend *to, struct switch_options *options);
 /* switch_begin - the record has its number on disk: go. */

@@ -2,7 +2,6 @@
 /* What the source's binlog streams carried: D as it passes, and where it begins after a start. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 #include "base/log.h"
 #include "core/error.h"
 #include "source/state.h"
@@ -34,71 +33,17 @@ static void on_gtid(void *arg, uint64_t stream, const struct tracker_gtid *gtid)
     delivered_gtid(&s->delivered, gtid);
 }
 
-/* ---- readers that have a part of a transaction ---- */
-
-struct reader {
-    uint64_t session_id;
-    uint32_t reader_id;
-};
-
-static bool find_reader(void *arg, const struct sessions_leg *leg)
-{
-    struct reader *r = arg;
-    if (leg->session_id != r->session_id) return true;
-    r->reader_id = leg->reader_id;
-    return false;
-}
-
-static uint32_t reader_of(const struct source *s, uint64_t stream)
-{
-    struct reader r = { .session_id = stream };
-    sessions_each_leg(s->sessions, find_reader, &r);
-    return r.reader_id;
-}
-
-static bool is_same_gtid(const struct tracker_gtid *a, const struct tracker_gtid *b)
-{
-    return a->gno == b->gno && memcmp(a->uuid, b->uuid, sizeof a->uuid) == 0 && strcmp(a->tag, b->tag) == 0;
-}
-
-/* A reader that comes back asks without the transaction that it has a part of, and is sent it from the beginning. */
-static void forget_cut(struct source *s, uint64_t stream, const struct tracker_gtid *gtid)
-{
-    for (size_t i = 0; i < s->cut_count; i++) {
-        struct stream_cut *cut = &s->cuts[i];
-        if (!is_same_gtid(&cut->gtid, gtid) || cut->reader_id != reader_of(s, stream)) continue;
-        *cut = s->cuts[--s->cut_count];
-        return;
-    }
-}
-
-static void keep_cut(struct source *s, uint64_t stream, const struct tracker_gtid *gtid)
-{
-    if (s->cut_count == SOURCE_CUTS_MAX) {
-        s->has_more_cuts = true;
-    } else {
-        s->cuts[s->cut_count++] = (struct stream_cut){ reader_of(s, stream), *gtid };
-    }
-}
-
-bool streams_are_whole(const struct source *s, uint32_t unparked)
-{
-    bool is_known = s->has_streamed && sessions_opaque_count(s->sessions) == 0;
-    return unparked == 0 && is_known && s->cut_count == 0 && !s->has_more_cuts;
-}
-
 static void on_whole(void *arg, uint64_t stream, const struct tracker_gtid *gtid)
 {
     struct source *s = arg;
-    if (s->cut_count > 0) forget_cut(s, stream, gtid);
+    (void)stream;
     delivered_whole(&s->delivered, gtid);
 }
 
 static void on_cut(void *arg, uint64_t stream, const struct tracker_gtid *gtid)
 {
-    struct source *s = arg;
+    const struct source *s = arg;
     char uuid[GTID_UUID_CHARS + 1], text[GTID_UUID_CHARS + GTID_TAG_CHARS + 32];
-    keep_cut(s, stream, gtid);
     if (gtid->is_anonymous) return;
     gtid_uuid_print(gtid->uuid, uuid);
     snprintf(text, sizeof text, "%s%s%s:%" PRId64, uuid, *gtid->tag == '\0' ? "" : ":", gtid->tag, gtid->gno);
@@ -112,6 +57,16 @@ static void on_opaque(void *arg, uint64_t stream, const char *why)
     char text[DELIVERED_REASON_LEN];
     snprintf(text, sizeof text, "session %" PRIu64 " cannot be followed: %s", stream, why);
     delivered_unknown(&s->delivered, text);
+}
+
+struct gtid_set *streams_told(const struct source *s, uint32_t unparked)
+{
+    struct gtid_set *loss = NULL, *told = NULL;
+    if (unparked > 0 || sessions_opaque_count(s->sessions) > 0 || !s->delivered.is_known) return NULL;
+    loss = source_accepted_loss(s);
+    if (loss != NULL && gtid_set_subtract(s->delivered.all, loss, &told) != 0) told = NULL;
+    gtid_set_del(loss);
+    return told;
 }
 
 struct sessions_stream_hooks streams_hooks(void)
@@ -186,10 +141,10 @@ void streams_settle(struct source *s)
 void streams_flipped(struct source *s)
 {
     const struct reading *r = &s->reading;
-    s->cut_count = 0; /* what could not go on whole was stopped */
-    s->has_more_cuts = false;
     if (!s->delivered.is_known && r->snapshot_is_delivered) delivered_begin(&s->delivered, r->snapshot);
-    if (!s->delivered.is_known)
-        s->settling = SOURCE_UNSETTLED; /* lost and accepted so: it begins with the new server */
+    s->settle_op++; /* an answer of the old server that still comes says nothing of the new one */
+    uv_timer_stop(&s->settle_timer);
+    /* Lost and accepted so, it begins with the new server. */
+    s->settling = s->delivered.is_known ? SOURCE_SETTLED : SOURCE_UNSETTLED;
     if (s->run.options.accept_loss != NULL) delivered_accept_loss(&s->delivered, s->run.options.accept_loss);
 }

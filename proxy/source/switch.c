@@ -109,7 +109,7 @@ static void answer_asked(struct asked *a, enum cutover_event_type type, int stat
 
 /* ---- what is written down ---- */
 
-static int fill_record(struct source *s, const char *phase)
+int switch_fill_record(struct source *s, const char *phase)
 {
     struct switch_run *run = &s->run;
     struct record_switch *r = &run->record;
@@ -140,7 +140,7 @@ static void do_record(struct source *s, uint32_t op)
     mem_free(s->run.plan);
     s->run.plan = s->reading.plan;
     s->reading.plan = NULL;
-    if (fill_record(s, "recorded") != 0) {
+    if (switch_fill_record(s, SWITCH_PHASE_RECORDED) != 0) {
         answer(s, CUTOVER_EV_RECORDED, op, SLUICE_ERR_NOMEM, "memory ran out");
         return;
     }
@@ -200,7 +200,7 @@ static void do_flip(struct source *s, uint32_t op)
     if (rv == 0) rv = record_set(&next->active, s->run.to->config->name);
     if (rv == 0) rv = record_set(&next->accepted_loss, losses);
     if (rv == 0) rv = plan_flip(s);
-    if (rv == 0) rv = fill_record(s, "flipped");
+    if (rv == 0) rv = switch_fill_record(s, SWITCH_PHASE_FLIPPED);
     next->epoch = s->run.epoch_to;
     mem_free(losses);
     if (rv != 0) {
@@ -224,7 +224,7 @@ static void do_commit_old(struct source *s, uint32_t op)
     struct journal_txn txn = JOURNAL_TXN_INIT;
     s->record.epoch = s->run.epoch_to + 1;
     s->run.has_flipped = false;
-    if (fill_record(s, "recorded") != 0) {
+    if (switch_fill_record(s, SWITCH_PHASE_PAUSING) != 0) {
         answer(s, CUTOVER_EV_OLD_COMMITTED, op, SLUICE_ERR_NOMEM, "memory ran out");
         return;
     }
@@ -249,7 +249,7 @@ static void do_end(struct source *s, uint32_t op)
 {
     struct record_switch *r = &s->run.record;
     const struct cutover *c = &s->cutover;
-    int rv = fill_record(s, s->run.has_flipped ? "resumed" : "undone");
+    int rv = switch_fill_record(s, s->run.has_flipped ? "resumed" : "undone");
     r->state = end_state(c);
     r->exit_code = (int)c->exit;
     r->ended_unix_ms = source_unix_ms();
@@ -406,10 +406,12 @@ static void on_live_listed(struct source *s, uint32_t op, int status, uint32_t f
 /* What the old server has once no stream is left, read once and then frozen: D. */
 static void freeze_delivered(struct source *s, struct gtid_set *delivered)
 {
-    if (s->delivered.is_known) { /* what passed is known, and is less than what the server has */
-        gtid_set_del(delivered);
-        delivered = gtid_set_copy(s->delivered.all);
-    }
+    gtid_set_del(s->reading.old_at_empty);
+    s->reading.old_at_empty = delivered;
+    /* Where it is known what passed, that is less than what the server has. */
+    delivered = s->delivered.is_known ? gtid_set_copy(s->delivered.all)
+                : delivered == NULL   ? NULL
+                                      : gtid_set_copy(delivered);
     char *text = delivered == NULL ? NULL : gtid_set_print(delivered, GTID_SEPARATOR_COMMA, NULL);
     gtid_set_del(s->reading.snapshot);
     s->reading.snapshot = delivered;
@@ -443,7 +445,9 @@ static void do_park(struct source *s, uint32_t op)
     uint32_t left = fault_is_on("skip-park") ? 0 : sessions_unparked_count(s->sessions);
     snprintf(text, sizeof text, "binlog streams: %u, inside a transaction: %u", sessions_stream_count(s->sessions),
              left);
-    consumer_set_streams_whole(s->consumer, streams_are_whole(s, left) && !fault_is_on("skip-park"));
+    struct gtid_set *told = fault_is_on("skip-park") ? NULL : streams_told(s, left);
+    consumer_set_delivered(s->consumer, told);
+    gtid_set_del(told);
     const struct cutover_event ev = { .type = CUTOVER_EV_PARKED, .op = op, .count = left, .text = text };
     switch_event(s, &ev);
 }
@@ -537,7 +541,7 @@ static void perform(struct source *s, const struct cutover_effect *effect)
     case CUTOVER_DO_PARK: do_park(s, op); break;
     case CUTOVER_DO_PAUSE:
         consumer_set_progress(s->consumer, on_progress, s);
-        consumer_pause(s->consumer, s->run.plan, s->config->limits.pause_timeout_ms, on_paused, asked_new(s, op));
+        pausing_begin(s, on_paused, asked_new(s, op));
         break;
     case CUTOVER_DO_READ_GATE: do_read(s, op, READING_GATE); break;
     case CUTOVER_DO_LIST_LIVE: listing_live(s, s->run.from, op, probe_ms, on_live_listed); break;
@@ -617,7 +621,7 @@ int switch_prepare(struct source *s, struct backend *to, struct switch_options *
     run->started_ms = source_now(s);
     run->started_unix_ms = source_unix_ms();
     run->steps = json_array();
-    int rv = fill_record(s, "begun");
+    int rv = switch_fill_record(s, "begun");
     if (rv != 0) switch_run_free(run);
     return rv;
 }
@@ -628,14 +632,15 @@ void switch_recover(struct source *s, const struct record_switch *record)
     const struct cutover_event ev = { .type = CUTOVER_EV_RECOVER,
                                       .flipped = s->record.epoch >= record->epoch_to &&
                                                  strcmp(s->record.active, record->to) == 0 &&
-                                                 strcmp(record->phase, "flipped") == 0 };
+                                                 strcmp(record->phase, SWITCH_PHASE_FLIPPED) == 0 };
     run->from = source_backend(s, record->from);
     run->to = source_backend(s, record->to);
     if (run->from == NULL) run->from = source_active(s); /* renamed meanwhile: only its name is used from here on */
     if (run->to == NULL) run->to = source_active(s);
     run->is_open = true;
     run->number = record->number;
-    run->plan = mem_strdup(record->plan == NULL ? "" : record->plan);
+    bool has_paused = strcmp(record->phase, "begun") != 0 && strcmp(record->phase, SWITCH_PHASE_RECORDED) != 0;
+    run->plan = mem_strdup(has_paused && record->plan != NULL ? record->plan : "");
     run->epoch_from = record->epoch_from;
     run->epoch_to = record->epoch_to;
     run->started_ms = source_now(s);

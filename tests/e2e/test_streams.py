@@ -355,12 +355,14 @@ def test_semi_sync_waiting_transaction_is_delivered(make, semi_sync, processes, 
     assert code == 3 and waiting in text, text
 
 
-def test_server_set_back_to_an_older_image_is_latched(make, processes, tmp):
+@pytest.mark.parametrize("probe_interval", ["100ms", "10s"], ids=["seen by a probe", "between two probes"])
+def test_server_set_back_to_an_older_image_is_latched(make, processes, tmp, probe_interval):
     """
     The active server comes back with an older disk under its own uuid: latched, also over a restart of Sluice; no
-    stream, no client and no switch, and it says what to do.
+    stream, no client and no switch, and it says what to do. Also where no probe had seen what it lost, but a stream
+    had carried it.
     """
-    world = make(consumer="replica", hold_timeout="3s").start()
+    world = make(consumer="replica", hold_timeout="3s", probe_interval=probe_interval).start()
     image = tmp / "image"
     world.a.stop()
     shutil.copytree(world.a.data, image)
@@ -381,8 +383,8 @@ def test_server_set_back_to_an_older_image_is_latched(make, processes, tmp):
         return world.proxy.status()["latch"]
 
     for _ in range(2):
-        wait_until(latch, 20, lambda: f"a is latched: {world.proxy.status()}")
-        assert lost in str(latch())
+        wait_until(latch, 30, lambda: f"a is latched: {world.proxy.status()}")
+        assert lost in str(latch()) and "sent to readers" in str(latch())
         with pytest.raises(pymysql.Error) as refused:
             world.connect()
         assert "adopt" in str(refused.value) or "status" in str(refused.value)

@@ -275,14 +275,24 @@ static void test_validators_are_one(void **state)
 
 /* ---- what is next ---- */
 
-static void expect_pause(const struct dm_plan *plan, bool is_whole, const char *status, enum dm_act act,
-                         const char *text)
+/* |delivered| NULL: D is not known. */
+static void expect_pause_of(const struct dm_plan *plan, const char *delivered, bool may_wait, const char *status,
+                            enum dm_act act, const char *text)
 {
     struct dm_source s = fix_dm_status(status);
     struct dm_next next;
-    dm_next_pause(plan, &s, is_whole, &next);
+    struct gtid_set *set = NULL;
+    if (delivered != NULL) assert_int_equal(gtid_set_parse(delivered, strlen(delivered), &set, NULL), 0);
+    const struct dm_pause pause = { set, may_wait };
+    dm_next_pause(plan, &s, &pause, &next);
     if (next.act != act || strstr(next.text, text) == NULL) fail_msg("%d '%s' at %s", next.act, next.text, status);
+    gtid_set_del(set);
     dm_source_free(&s);
+}
+
+static void expect_pause(const struct dm_plan *plan, const char *status, enum dm_act act, const char *text)
+{
+    expect_pause_of(plan, A ":1-9", true, status, act, text);
 }
 
 #define RUNNING                                                                                                        \
@@ -296,38 +306,49 @@ static void test_pause_order(void **state)
 #define QUIET_RELAY RELAY("Paused", CANCELED, A ".000001", A ":1-9")
     (void)state;
     struct dm_plan plan = plan_of(RUNNING);
-    expect_pause(&plan, true, RUNNING, DM_ACT_PAUSE_RELAY, "pause the relay");
-    expect_pause(&plan, true, STATUS(RELAY("Pausing", "null", "", ""), TASK("t1", "Running", "null", A ":1-9")),
-                 DM_ACT_WAIT, "Pausing");
+    expect_pause(&plan, RUNNING, DM_ACT_PAUSE_RELAY, "pause the relay");
+    expect_pause(&plan, STATUS(RELAY("Pausing", "null", "", ""), TASK("t1", "Running", "null", A ":1-9")), DM_ACT_WAIT,
+                 "Pausing");
     expect_pause(
-        &plan, true,
+        &plan,
         STATUS(QUIET_RELAY, TASK_OF("t1", "Sync", "Running", "null", A ":1-9", "", "local", VALIDATION("Running"))),
         DM_ACT_STOP_VALIDATION, "validator of task t1");
     expect_pause(
-        &plan, true,
+        &plan,
         STATUS(QUIET_RELAY, TASK_OF("t1", "Sync", "Running", "null", A ":1-9", "", "local", VALIDATION("Stopped"))),
         DM_ACT_PAUSE_TASK, "pause task t1");
-    expect_pause(&plan, true, STATUS(QUIET_RELAY, TASK("t1", "Paused", FAILED, A ":1-9")), DM_ACT_PAUSE_TASK, "t1");
-    expect_pause(&plan, true, STATUS(QUIET_RELAY, TASK("t1", "Pausing", "null", A ":1-9")), DM_ACT_WAIT, "t1");
-    expect_pause(&plan, true, STATUS(QUIET_RELAY, TASK("t9", "Paused", CANCELED, A ":1-9")), DM_ACT_WAIT,
+    expect_pause(&plan, STATUS(QUIET_RELAY, TASK("t1", "Paused", FAILED, A ":1-9")), DM_ACT_PAUSE_TASK, "t1");
+    expect_pause(&plan, STATUS(QUIET_RELAY, TASK("t1", "Pausing", "null", A ":1-9")), DM_ACT_WAIT, "t1");
+    expect_pause(&plan, STATUS(QUIET_RELAY, TASK("t9", "Paused", CANCELED, A ":1-9")), DM_ACT_WAIT,
                  "does not show task t1");
-    expect_pause(&plan, true, STATUS(QUIET_RELAY, TASK("t1", "Paused", CANCELED, A ":1-9")), DM_ACT_DONE, "quiet");
-    expect_pause(&plan, true, STATUS(QUIET_RELAY, TASK("t1", "Paused", "null", A ":1-9")), DM_ACT_DONE, "quiet");
-    expect_pause(&plan, true, STATUS(QUIET_RELAY, ""), DM_ACT_WAIT, "does not show this source's tasks");
+    expect_pause(&plan, STATUS(QUIET_RELAY, TASK("t1", "Paused", CANCELED, A ":1-9")), DM_ACT_DONE, "quiet");
+    expect_pause(&plan, STATUS(QUIET_RELAY, TASK("t1", "Paused", "null", A ":1-9")), DM_ACT_DONE, "quiet");
+    expect_pause(&plan, STATUS(QUIET_RELAY, ""), DM_ACT_WAIT, "does not show this source's tasks");
     dm_plan_free(&plan);
 }
 
-/* A relay that may have been cut inside a transaction is stopped, not paused: resumed on another server it would skip the rest. */
-static void test_relay_that_was_cut_is_stopped(void **state)
+/* A relay that lacks some of D may have a part of it: it is stopped, not paused, as resumed on another server it would skip the rest. */
+static void test_relay_that_may_have_a_part_is_stopped(void **state)
 {
     (void)state;
     struct dm_plan plan = plan_of(RUNNING);
-    expect_pause(&plan, false, RUNNING, DM_ACT_STOP_RELAY, "cut inside a transaction");
-    expect_pause(&plan, false, STATUS(QUIET_RELAY, TASK("t1", "Paused", CANCELED, A ":1-9")), DM_ACT_STOP_RELAY,
-                 "stop");
-    expect_pause(&plan, false, STATUS(RELAY("Stopped", "null", "", ""), TASK("t1", "Paused", CANCELED, A ":1-9")),
-                 DM_ACT_DONE, "");
-    expect_pause(&plan, false, STATUS("null", TASK("t1", "Paused", CANCELED, A ":1-9")), DM_ACT_DONE, "");
+    expect_pause_of(&plan, A ":1-10", true, RUNNING, DM_ACT_WAIT, "has not read all that was sent");
+    expect_pause_of(&plan, A ":1-10", false, RUNNING, DM_ACT_STOP_RELAY, "a part of a transaction");
+    expect_pause_of(&plan, NULL, true, RUNNING, DM_ACT_STOP_RELAY, "a part of a transaction");
+    expect_pause_of(&plan, "", true, RUNNING, DM_ACT_PAUSE_RELAY, "pause the relay");
+    /* One that failed reads nothing more: it is not waited for. */
+    expect_pause_of(&plan, A ":1-10", true,
+                    STATUS(RELAY("Paused", FAILED, A ".000001", A ":1-9"), TASK("t1", "Running", "null", A ":1-9")),
+                    DM_ACT_STOP_RELAY, "stop");
+    expect_pause_of(&plan, A ":1-9", true,
+                    STATUS(RELAY("Paused", FAILED, A ".000001", A ":1-9"), TASK("t1", "Running", "null", A ":1-9")),
+                    DM_ACT_PAUSE_RELAY, "pause");
+    expect_pause_of(&plan, A ":1-10", true, STATUS(QUIET_RELAY, TASK("t1", "Paused", CANCELED, A ":1-9")),
+                    DM_ACT_STOP_RELAY, "stop");
+    expect_pause_of(&plan, NULL, true,
+                    STATUS(RELAY("Stopped", "null", "", ""), TASK("t1", "Paused", CANCELED, A ":1-9")), DM_ACT_DONE,
+                    "");
+    expect_pause_of(&plan, NULL, true, STATUS("null", TASK("t1", "Paused", CANCELED, A ":1-9")), DM_ACT_DONE, "");
     dm_plan_free(&plan);
 }
 
@@ -452,6 +473,29 @@ static void test_goal_is_what_was_there_at_the_flip(void **state)
                      "\"goal\":\"no set\"}",
                      &plan),
         SLUICE_ERR_INVALID);
+}
+
+/* What somebody put to sleep since the plan was made is not ours to wake. */
+static void test_plan_is_narrowed_to_what_is_awake(void **state)
+{
+    (void)state;
+    struct dm_plan plan =
+        plan_of(STATUS(RELAY("Running", "null", A ".000001", A ":1-9"),
+                       TASK("t1", "Running", "null", A ":1-9") "," TASK("t2", "Paused", FAILED, A ":1-9") "," TASK_OF(
+                           "t3", "Sync", "Running", "null", A ":1-9", "", "local", VALIDATION("Running"))));
+    struct dm_plan now = plan_of(STATUS(
+        QUIET_RELAY, TASK("t1", "Paused", CANCELED, A ":1-9") "," TASK("t2", "Paused", FAILED, A ":1-9") "," TASK_OF(
+                         "t3", "Sync", "Running", "null", A ":1-9", "", "local", VALIDATION("Stopped"))));
+    assert_int_equal(plan.task_count, 3);
+    dm_plan_narrow(&plan, &now);
+    assert_int_equal(plan.task_count, 2);
+    assert_string_equal(plan.tasks[0], "t2");
+    assert_true(plan.was_in_error[0] && !plan.was_in_error[1]);
+    assert_string_equal(plan.tasks[1], "t3");
+    assert_int_equal(plan.validator_count, 0);
+    assert_false(plan.has_relay);
+    dm_plan_free(&plan);
+    dm_plan_free(&now);
 }
 
 /* Which task was in error before anything was ordered is noted, and survives the journal. */
@@ -596,12 +640,13 @@ int main(void)
         cmocka_unit_test(test_unknown_is_a_refusal),
         cmocka_unit_test(test_validators_are_one),
         cmocka_unit_test(test_pause_order),
-        cmocka_unit_test(test_relay_that_was_cut_is_stopped),
+        cmocka_unit_test(test_relay_that_may_have_a_part_is_stopped),
         cmocka_unit_test(test_resume_order_with_relay),
         cmocka_unit_test(test_resume_with_a_stopped_relay),
         cmocka_unit_test(test_resume_is_idempotent),
         cmocka_unit_test(test_is_resumed),
         cmocka_unit_test(test_goal_is_what_was_there_at_the_flip),
+        cmocka_unit_test(test_plan_is_narrowed_to_what_is_awake),
         cmocka_unit_test(test_plan_notes_who_was_in_error),
         cmocka_unit_test(test_verified_is_running_streaming_and_moving),
         cmocka_unit_test(test_verified_relay_progresses),

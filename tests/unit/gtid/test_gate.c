@@ -9,12 +9,13 @@ struct gate_case {
     const char *s1, *s2, *v;
     const char *d;
     enum gtid_gate_delivered d_rule;
-    bool d_is_reader;
+    bool d_is_reader, d_is_newer;
     const char *loss;
     enum gtid_gate_errant errant;
     const char *old;
     const char *accept_errant;
     const char *own_uuid;
+    const char *errant_uuid;
 };
 
 static struct gtid_set *maybe(const char *text)
@@ -45,10 +46,12 @@ static void run(const struct gate_case *c, char *out, size_t size)
         .validator_count = v != NULL,
         .delivered_rule = c->d_rule,
         .delivered = d,
+        .delivered_is_newer = c->d_is_newer,
         .delivered_is_reader = c->d_is_reader,
         .accepted_loss = loss,
         .errant_rule = c->errant,
         .old_known = old,
+        .errant_uuid = c->errant_uuid == NULL ? NULL : uuid_of(c->errant_uuid),
         .accepted_errant = errant,
         .accepted_errant_uuids = (const uint8_t(*)[GTID_UUID_BYTES])uuids,
         .accepted_errant_uuid_count = uuid_count,
@@ -166,6 +169,24 @@ static void test_gate_refuses_when_new_backend_lacks_its_own_transactions(void *
                "wait gtid-D in gtid-E: the new server lacks 3 transactions of gtid-D: " V ":11-12," U ":18\n");
 }
 
+/* D read after E may hold what the new server wrote in between: that is waited for. A reader's set is older than E always. */
+static void test_gate_waits_where_delivered_was_read_after_executed(void **state)
+{
+    (void)state;
+    struct gate_case c = {
+        .p = "", .e = V ":1-10", .d = V ":1-12", .own_uuid = V, .d_is_newer = true, .d_rule = GTID_GATE_DELIVERED_KNOWN
+    };
+    expect(&c, "LAGGING\n"
+               "wait gtid-D in gtid-E: the new server lacks 2 transactions of gtid-D: " V ":11-12\n");
+    c.s1 = V ":1-12";
+    expect(&c,
+           "REFUSED\n"
+           "ok gtid-P in gtid-S(orders): gtid-S(orders) has all that the new server has purged (0 transactions)\n"
+           "fail(rewound) gtid-S(orders) in gtid-E: the new server lacks 2 transactions of gtid-S(orders), some of its "
+           "own UUID: it was set back, and waiting brings none of them: " V ":11-12\n"
+           "wait gtid-D in gtid-E: the new server lacks 2 transactions of gtid-D: " V ":11-12\n");
+}
+
 /* D unknown: refused, unless the operator accepted what may be lost. */
 static void test_gate_refuses_when_delivered_is_unknown(void **state)
 {
@@ -254,6 +275,22 @@ static void test_gate_refuses_errant_transactions(void **state)
     c.accept_errant = U; /* with all its tags */
     expect(&c, "REFUSED\nfail nothing errant: the new server has 2 errant transactions, which the old server does not "
                "have, beside 1 that was accepted: " V ":1-2\n");
+}
+
+/* While the old server goes on writing, only what is of the new server's own UUID can be told to be errant. */
+static void test_gate_judges_errant_of_one_uuid(void **state)
+{
+    (void)state;
+    struct gate_case c = { .p = "",
+                           .e = V ":1-3," U ":1-17",
+                           .errant = GTID_GATE_ERRANT_OLD_ALIVE,
+                           .old = V ":1-2," U ":1-9",
+                           .errant_uuid = V };
+    expect(&c, "REFUSED\n"
+               "fail nothing errant: the new server has 1 errant transaction, which the old server does not have: " V
+               ":3\n");
+    c.old = V ":1-3," U ":1-9";
+    expect(&c, "PASS\nok nothing errant: the new server has nothing errant\n");
 }
 
 /* With the old server dead, what is beyond D under a UUID of D's may have come from it; another UUID cannot have. */
@@ -416,12 +453,14 @@ int main(void)
         cmocka_unit_test(test_gate_lags_when_new_backend_is_only_behind),
         cmocka_unit_test(test_gate_lags_when_delivered_is_not_executed_although_s_is),
         cmocka_unit_test(test_gate_refuses_when_new_backend_lacks_its_own_transactions),
+        cmocka_unit_test(test_gate_waits_where_delivered_was_read_after_executed),
         cmocka_unit_test(test_gate_refuses_when_delivered_is_unknown),
         cmocka_unit_test(test_gate_takes_delivered_for_a_reader_that_cannot_tell),
         cmocka_unit_test(test_gate_asks_of_a_validator_only_what_it_can_tell),
         cmocka_unit_test(test_gate_takes_accepted_losses_from_every_set),
         cmocka_unit_test(test_gate_refuses_a_loss_that_the_new_backend_has_purged),
         cmocka_unit_test(test_gate_refuses_errant_transactions),
+        cmocka_unit_test(test_gate_judges_errant_of_one_uuid),
         cmocka_unit_test(test_gate_judges_errant_by_uuid_when_old_backend_is_dead),
         cmocka_unit_test(test_gate_judges_errant_by_the_last_reading_when_delivered_is_unknown),
         cmocka_unit_test(test_gate_texts_are_bounded),
