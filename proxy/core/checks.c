@@ -113,7 +113,9 @@ static const char *gate_todo(const struct gtid_gate_condition *c, bool new_repli
     switch (c->rule) {
     case GTID_GATE_PURGED_IN_READER:
         if (c->status == GTID_GATE_UNKNOWN)
-            return "this reader can go on from neither server: begin it anew; the others are not kept waiting for it";
+            return "this reader can go on from neither server: begin it anew; the others are not kept waiting for it "
+                   "(while it "
+                   "runs its gtid-S may merely be old: after the pause it is compared again)";
         /* the server itself would answer 1236; nothing that is accepted changes that */
         return "this server has purged binlogs that are still needed: choose another, or let the reader catch up first";
     case GTID_GATE_PURGED_IN_VALIDATOR:

@@ -241,7 +241,7 @@ void dm_verify_free(struct dm_verify *v);
 /*
  * dm_is_resumed - is all of the plan well? Running, and staying so; its stream seen; S moved on, or all that the server has;
  * with a relay, it runs in the server's sub directory and has passed the tasks. A task that was in error before the switch and
- * is so again is told, and waited for no longer than DM_ERROR_LOOKS. |out_text| of DM_TEXT_LEN + 1: what is not well yet, the
+ * is not well after it is told, and waited for no longer than DM_ERROR_LOOKS. |out_text| of DM_TEXT_LEN + 1: what is not well yet, the
  * error and what to do, or what is to be told. |*out_progresses|: not yet, and it has come closer since the look before.
  * Returns 0, SLUICE_ERR_BUSY (not yet), SLUICE_ERR_QUERY (an error of its own), SLUICE_ERR_NOMEM.
  */

@@ -18,8 +18,8 @@ struct look {
     struct dm_verify *verify;
     char *text; /* DM_TEXT_LEN + 1 */
     bool progresses;
-    size_t running;               /* tasks of the plan that run */
-    const struct dm_task *broken; /* one that is in error as it was before the switch */
+    size_t running;               /* tasks of the plan that run, but for those that nobody waits for any more */
+    const struct dm_task *broken; /* one that was in error before the switch, and is not well */
 };
 
 void dm_verify_free(struct dm_verify *v)
@@ -38,18 +38,24 @@ static int verify_begin(struct dm_verify *v, const struct dm_plan *plan)
     return v->first_s == NULL ? SLUICE_ERR_NOMEM : 0;
 }
 
+/* No worse than before: DM goes on trying it, so it may even run at the moment. The others are not judged by it. */
+static bool is_given_up(const struct look *l, size_t at)
+{
+    return l->plan->was_in_error[at] && l->verify->looks > DM_ERROR_LOOKS;
+}
+
 static int look_at_tasks(struct look *l)
 {
     for (size_t i = 0; i < l->plan->task_count; i++) {
         const struct dm_task *t = dm_find_task(l->source, l->plan->tasks[i]);
         if (t != NULL && t->stage == DM_STAGE_RUNNING) {
-            l->running++;
+            l->running += is_given_up(l, i) ? 0 : 1;
             continue;
         }
         enum consumer_stage stage = t == NULL ? CONSUMER_STAGE_UNKNOWN : dm_task_stage(t);
         bool is_error = stage == CONSUMER_STAGE_PAUSED_BY_ERROR;
-        if (is_error && l->plan->was_in_error[i] && l->verify->looks > DM_ERROR_LOOKS) {
-            l->broken = t; /* no worse than before; the others are not judged by it */
+        if (is_error && is_given_up(l, i)) {
+            l->broken = t;
             continue;
         }
         snprintf(l->text, DM_TEXT_LEN + 1, "task %.80s: %s, %.180s%s", l->plan->tasks[i], consumer_stage_name(stage),
@@ -139,6 +145,10 @@ static int look_at_sets(struct look *l)
             gtid_set_del(s);
         }
         if (is_well) continue;
+        if (is_given_up(l, i)) {
+            l->broken = t;
+            continue;
+        }
         snprintf(l->text, DM_TEXT_LEN + 1,
                  "task %.80s runs, and its gtid-S (%" PRIu64
                  " transactions) has not moved yet: DM tells it up to 30 s late",
@@ -180,7 +190,8 @@ int dm_is_resumed(const struct dm_plan *plan, const struct dm_source *s, const c
         return SLUICE_ERR_BUSY; /* DM says Running before the stream is connected: it has to stay so */
     }
     if (rv == 0 && l.broken != NULL)
-        snprintf(out_text, DM_TEXT_LEN + 1, "task %.80s is in error, as it was before the switch: %.250s",
-                 l.broken->name, dm_text_of(l.broken->result.error));
+        snprintf(out_text, DM_TEXT_LEN + 1,
+                 "task %.80s was in error before the switch, and is not well after it: %s, %.250s", l.broken->name,
+                 dm_stage_name(l.broken->stage), dm_text_of(l.broken->result.error));
     return rv;
 }

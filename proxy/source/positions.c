@@ -72,8 +72,8 @@ int positions_take(struct positions *p, const struct consumer_status *status)
     for (size_t i = 0; i < status->task_count; i++) {
         const struct consumer_task *t = &status->tasks[i];
         if (t->s == NULL) continue;
-        /* With a relay the files have what the server has purged; and the S of one that runs is old. */
-        p->may_be_lost[p->reader_count] = !status->relay.is_present && t->stage != CONSUMER_STAGE_RUNNING;
+        /* With a relay the files have what the server has purged. The S of one that runs may be old: after the pause it is not. */
+        p->may_be_lost[p->reader_count] = !status->relay.is_present;
         rv = add_set(p->readers, &p->reader_count, "gtid-S", t->name, t->s);
         if (rv != 0) goto err;
     }

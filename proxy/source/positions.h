@@ -10,7 +10,7 @@
 struct positions {
     struct gtid_gate_set *readers; /* S of each task, W */
     size_t reader_count;
-    bool *may_be_lost;                /* one a reader: a task that reads the server itself and does not run */
+    bool *may_be_lost;                /* one a reader: a task that reads the server itself */
     struct gtid_gate_set *validators; /* V */
     size_t validator_count;
 };

@@ -163,7 +163,6 @@ struct source {
     bool is_asking_consumer;    /* for the status alone */
     bool has_streamed;          /* a binlog stream ran through this process */
     struct delivered delivered; /* D */
-    /* Streams that ended inside a transaction in this epoch, until their readers were sent it whole. */
     struct dump_gate dump_gate;
     struct twins twins;
     /* Before the first client is routed: what a dead process left on the active backend ends, and D begins. */

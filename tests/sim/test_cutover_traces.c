@@ -255,10 +255,9 @@ static void step(struct cutover *c, enum cutover_event_type type, uint64_t now_m
 static void test_verify_is_extended_while_it_progresses(void **state)
 {
     (void)state;
-    static const struct cutover_limits limits = { .hold_timeout_ms = 8000,
-                                                  .drain_timeout_ms = 3000,
-                                                  .flip_reserve_ms = 500,
-                                                  .verify_timeout_ms = 1000 };
+    static const struct cutover_limits limits = {
+        .hold_timeout_ms = 8000, .drain_timeout_ms = 3000, .flip_reserve_ms = 500, .verify_timeout_ms = 1000
+    };
     struct cutover c;
     uint64_t now = 0;
     cutover_init(&c, &limits);
