@@ -124,38 +124,38 @@ static int is_from_proxy(const struct sockaddr *address)
 }
 
 /* A number that was used before belongs to a new connection. */
-int accept(int fd, struct sockaddr *address, socklen_t *len)
+int accept(int fd, struct sockaddr *addr, socklen_t *len)
 {
     int (*real)(int, struct sockaddr *, socklen_t *);
     *(void **)&real = dlsym(RTLD_NEXT, "accept");
-    int accepted = real(fd, address, len);
+    int accepted = real(fd, addr, len);
     if (accepted >= 0 && accepted < FDS_MAX) ends[accepted].told = TOLD_NOT_YET;
     return accepted;
 }
 
-int accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
+int accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 {
     int (*real)(int, struct sockaddr *, socklen_t *, int);
     *(void **)&real = dlsym(RTLD_NEXT, "accept4");
-    int accepted = real(fd, address, len, flags);
+    int accepted = real(fd, addr, len, flags);
     if (accepted >= 0 && accepted < FDS_MAX) ends[accepted].told = TOLD_NOT_YET;
     return accepted;
 }
 
-int getpeername(int fd, struct sockaddr *address, socklen_t *len)
+int getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 {
     struct sockaddr_storage peer = { 0 };
     socklen_t peer_len = sizeof peer;
     if (fd < 0 || fd >= FDS_MAX || real_getpeername(fd, (struct sockaddr *)&peer, &peer_len) != 0 ||
         !is_from_proxy((const struct sockaddr *)&peer))
-        return real_getpeername(fd, address, len);
+        return real_getpeername(fd, addr, len);
     if (ends[fd].told == TOLD_NOT_YET) ends[fd].told = read_header(fd);
     if (ends[fd].told == TOLD_BAD) {
         errno = ENOTCONN;
         return -1;
     }
-    if (ends[fd].told == TOLD_NOTHING) return real_getpeername(fd, address, len);
-    memcpy(address, &ends[fd].address, ends[fd].len < *len ? ends[fd].len : *len);
+    if (ends[fd].told == TOLD_NOTHING) return real_getpeername(fd, addr, len);
+    memcpy(addr, &ends[fd].address, ends[fd].len < *len ? ends[fd].len : *len);
     *len = ends[fd].len;
     return 0;
 }

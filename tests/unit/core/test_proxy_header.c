@@ -30,7 +30,8 @@ static void read_address(const struct network_address *a, char out[80])
 {
     char host[NETWORK_TEXT_LEN + 1];
     network_address_print(a, host);
-    snprintf(out, 80, a->family == NETWORK_NONE ? "" : "%s:%u", host, a->port);
+    out[0] = '\0';
+    if (a->family != NETWORK_NONE) snprintf(out, 80, "%s:%u", host, a->port);
 }
 
 /* Fed in pieces of |piece| bytes, with other bytes behind it that must stay where they are. */
