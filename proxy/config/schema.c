@@ -150,7 +150,7 @@ const struct schema_row schema_rows[] = {
     { IN(SCHEMA_SOURCE), .key = "position-dump", .type = SCHEMA_CHOICE, .choices = position_dumps, AT(config_source, position_dump),
       .initial_note = "until-first-switch", .help = "whether a reader may ask by file and position, which mean nothing on another server" },
     { IN(SCHEMA_SOURCE), .key = "bypass", .type = SCHEMA_CHOICE, .choices = bypasses, AT(config_source, bypass),
-      .initial_note = "refuse", .help = "what sessions of the consumer that do not come through Sluice mean for a switch" },
+      .initial_note = "refuse", .help = "what sessions of the consumer's account, binlog readers too, that do not come through Sluice mean for a switch; readers of other accounts only warn, and what the backends replicate among themselves is not counted" },
     { IN(SCHEMA_SOURCE), .key = "tls", .type = SCHEMA_MAP, AT(config_source, tls), .section = SCHEMA_CLIENT_TLS,
       .help = "TLS of the clients" },
     { IN(SCHEMA_CLIENT_TLS), .key = "mode", .type = SCHEMA_CHOICE, .choices = client_tls_modes, AT(config_tls, mode), .initial = "off",
@@ -183,7 +183,7 @@ const struct schema_row schema_rows[] = {
     { IN(SCHEMA_SOURCE), .key = "consumer", .type = SCHEMA_MAP, .required = true, AT(config_source, consumer),
       .section = SCHEMA_CONSUMER, .help = "who reads the binlog and is paused during a switch" },
     { IN(SCHEMA_CONSUMER), .key = "type", .type = SCHEMA_CHOICE, .required = true, .choices = consumer_types, AT(config_consumer, type),
-      .help = "dm: TiDB DM, by its masters; replica: a MySQL replica that Sluice stops and starts; manual: you pause it and give --gtid-s; "
+      .help = "dm: TiDB DM, by its masters; replica: a MySQL replica that Sluice stops and starts; manual: you pause it and give --gtid-s, or else what its streams carried whole stands for that; "
               "none: nobody" },
     { IN(SCHEMA_CONSUMER), .key = "address", .type = SCHEMA_ADDRESS, AT(config_consumer, address),
       .initial_note = "required with type replica", .help = "where the downstream server listens" },

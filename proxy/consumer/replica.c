@@ -113,6 +113,7 @@ static int take_channel(struct connector *c, const struct rows *r, size_t row, c
     struct text name = TEXT_INIT;
     const char *host = answers_text2(r, row, "Source_Host", "Master_Host");
     const char *port = answers_text2(r, row, "Source_Port", "Master_Port");
+    const char *user = answers_text2(r, row, "Source_User", "Master_User");
     s->tasks = mem_calloc(1, sizeof *s->tasks);
     if (s->tasks == NULL) return no_memory(error);
     s->task_count = 1;
@@ -124,8 +125,10 @@ static int take_channel(struct connector *c, const struct rows *r, size_t row, c
     task->is_reading = !is_text(answers_text2(r, row, "Replica_IO_Running", "Slave_IO_Running"), "No");
     task->is_applying = is_text(answers_text2(r, row, "Replica_SQL_Running", "Slave_SQL_Running"), "Yes");
     s->source_host = mem_strdup(host == NULL ? "" : host);
+    s->source_user = mem_strdup(user == NULL ? "" : user);
     s->source_port = port == NULL ? 0 : (unsigned)strtoul(port, NULL, 10);
-    if (task->name == NULL || task->detail == NULL || s->source_host == NULL) return no_memory(error);
+    if (task->name == NULL || task->detail == NULL || s->source_host == NULL || s->source_user == NULL)
+        return no_memory(error);
     if (!is_text(rows_text_by_name(r, row, "Auto_Position"), "1")) {
         refuse(
             s,

@@ -57,12 +57,38 @@ static const char *client_of(const struct bypass_input *in, const struct threads
 
 static void add_fine(struct check_list *list, const struct bypass_input *in, const struct found *ours)
 {
+    const char *unknown = in->user_count == 0 ? "; the consumer's account is not known" : "";
     if (ours->count == 0) {
-        check_add(list, "C14", "bypass", CHECK_OK, "", "%s: nobody reads the binlog around Sluice", in->server);
+        check_add(list, "C14", "bypass", CHECK_OK, "", "%s: nobody reads the binlog around Sluice%s", in->server,
+                  unknown);
     } else {
-        check_add(list, "C14", "bypass", CHECK_OK, "", "%s: nobody reads the binlog around Sluice; through it: %s",
-                  in->server, ours->text);
+        check_add(list, "C14", "bypass", CHECK_OK, "", "%s: nobody reads the binlog around Sluice; through it: %s%s",
+                  in->server, ours->text, unknown);
     }
+}
+
+/* A backend that nobody could ask may be the one that reads: the group's own replication is never a reason to refuse. */
+static bool may_be_backends(struct bypass_input *in)
+{
+    if (in->unknown_backend_count == 0) return false;
+    in->unknown_backend_count--;
+    return true;
+}
+
+static void judge_dump(struct bypass_input *in, const struct threads_row *row, struct found *consumers,
+                       struct found *readers)
+{
+    if (is_backends(in, row)) return;
+    if (!is_consumers(in, row))
+        note(readers, row, row->host);
+    else if (!may_be_backends(in))
+        note(consumers, row, row->host);
+}
+
+/* A channel without a dump thread is about to ask for one: its session is no other's. */
+static void judge_session(struct bypass_input *in, const struct threads_row *row, struct found *consumers)
+{
+    if (is_consumers(in, row) && !is_backends(in, row)) note(consumers, row, row->host);
 }
 
 void bypass_add_checks(struct check_list *list, struct bypass_input *in)
@@ -71,13 +97,10 @@ void bypass_add_checks(struct check_list *list, struct bypass_input *in)
     for (size_t i = 0; i < in->row_count; i++) {
         const struct threads_row *row = &in->rows[i];
         if (in->classes[i] == THREADS_LEG && threads_is_dump(row)) note(&ours, row, client_of(in, row));
-        if (!is_around(in, i)) continue;
-        if (threads_is_dump(row) && is_backends(in, row)) continue;
-        if (is_consumers(in, row)) {
-            note(&consumers, row, row->host);
-        } else if (threads_is_dump(row)) {
-            note(&readers, row, row->host);
-        }
+        if (is_around(in, i) && threads_is_dump(row)) judge_dump(in, row, &consumers, &readers);
+    }
+    for (size_t i = 0; i < in->row_count; i++) {
+        if (is_around(in, i) && !threads_is_dump(&in->rows[i])) judge_session(in, &in->rows[i], &consumers);
     }
     if (consumers.count == 0 && readers.count == 0) {
         add_fine(list, in, &ours);

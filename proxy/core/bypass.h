@@ -21,15 +21,21 @@ struct bypass_input {
     const enum threads_class *classes; /* of threads_judge(), one a row */
     const struct threads_leg *legs;    /* of Sluice, for the addresses of those who read by them */
     size_t leg_count;
-    const char (*users)[THREADS_USER_LEN + 1]; /* accounts that read binlogs through Sluice: the consumer's */
-    size_t user_count;
+    const char (
+        *users)[THREADS_USER_LEN + 1]; /* the consumer's accounts, by its own word or as it reads through Sluice */
+    size_t user_count;                 /* 0: not known */
     struct bypass_channel *channels;
     size_t channel_count;
-    enum check_state level; /* what a session of the consumer's account means: CHECK_FAIL or CHECK_WARN */
+    size_t
+        unknown_backend_count; /* backends that were never asked from whom they read: each may have a dump thread here */
+    enum check_state level;    /* what a session of the consumer's account means: CHECK_FAIL or CHECK_WARN */
 };
 
 /*
  * bypass_add_checks - a line C14 that names every session of the consumer's account, and every binlog dump thread, that is neither
- * ours nor a backend's; where there is none, the readers that do come through Sluice, each by its own client's address. A dump thread of another account only warns: it may be a replica that has nothing to do with the consumer.
+ * ours nor a backend's. Dump threads of the consumer's account are judged as its other sessions are, by |level|. One of another
+ * account only warns: it may be a replica that has nothing to do with the consumer. What the backends replicate among themselves is
+ * never named, under whichever account: of each channel one dump thread, or, before it has begun to read, one session. Where there
+ * is nobody else, the readers that do come through Sluice are named, each by its own client's address.
  */
 void bypass_add_checks(struct check_list *list, struct bypass_input *in);

@@ -22,6 +22,7 @@ void consumer_status_free(struct consumer_status *s)
     part_free(&s->relay);
     part_free(&s->validator);
     mem_free(s->source_host);
+    mem_free(s->source_user);
     mem_free(s->refusal);
     dm_facts_del(s->dm);
     *s = (struct consumer_status){ 0 };

@@ -45,6 +45,7 @@ struct consumer_status {
     bool is_known;     /* false for consumer `none`: S is unknown, and that is no error */
     char *source_host; /* where the consumer reads from, as it says; NULL when it cannot be told */
     unsigned source_port;
+    char *source_user;   /* the account it reads with, as it says; NULL when it cannot be told; DM's is in |dm| */
     char *refusal;       /* why it cannot be paused, and what to do about it; NULL when it can */
     struct dm_facts *dm; /* all that DM said; NULL with any other consumer */
 };

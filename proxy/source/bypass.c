@@ -3,11 +3,27 @@
 #include "core/bypass.h"
 #include <stdio.h>
 #include <string.h>
+#include "core/dm.h"
 #include "core/error.h"
 #include "core/mem.h"
 #include "source/state.h"
 
 enum { CHANNELS_MAX = 64 };
+
+/* Until it has been connected once, a channel knows its source by the address only. */
+static bool reads_from(const struct facts_channel *ch, const struct backend *from)
+{
+    if (*ch->source_uuid != '\0') return strcmp(ch->source_uuid, from->pin) == 0;
+    return strcmp(ch->source_host, from->config->address.host) == 0 && ch->source_port == from->config->address.port;
+}
+
+static size_t count_unknown(const struct source *s, const struct backend *from)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < s->backend_count; i++)
+        count += &s->backends[i] != from && !s->backends[i].has_facts;
+    return count;
+}
 
 static size_t collect_channels(const struct source *s, const struct backend *from, struct bypass_channel *out)
 {
@@ -15,7 +31,7 @@ static size_t collect_channels(const struct source *s, const struct backend *fro
     for (size_t i = 0; i < s->backend_count; i++) {
         const struct facts *f = &s->backends[i].facts;
         for (uint32_t j = 0; s->backends[i].has_facts && j < f->channel_count && count < CHANNELS_MAX; j++) {
-            if (strcmp(f->channels[j].source_uuid, from->pin) != 0) continue;
+            if (!reads_from(&f->channels[j], from)) continue;
             snprintf(out[count++].user, sizeof out->user, "%s", f->channels[j].source_user);
         }
     }
@@ -32,6 +48,20 @@ static bool keep_stream_user(void *arg, const struct sessions_leg *leg)
     if (s->stream_user_count == SOURCE_STREAM_USERS_MAX) return false;
     snprintf(s->stream_users[s->stream_user_count++], sizeof s->stream_users[0], "%s", leg->user);
     return true;
+}
+
+void bypass_take_consumer(struct source *s, const struct consumer_status *found)
+{
+    const char *user = found->dm != NULL ? found->dm->from_user : found->source_user;
+    if (user != NULL && *user != '\0') snprintf(s->consumer_user, sizeof s->consumer_user, "%s", user);
+}
+
+/* By its own word, which also counts when none of its streams ever came through here; else by the streams that did. */
+static const char (*consumers_users(const struct source *s, size_t *out_count))[THREADS_USER_LEN + 1]
+{
+    bool is_told = *s->consumer_user != '\0';
+    *out_count = is_told ? 1 : s->stream_user_count;
+    return is_told ? &s->consumer_user : s->stream_users;
 }
 
 void bypass_add(struct source *s, const struct backend *b, const struct processlist *rows,
@@ -65,11 +95,11 @@ void bypass_add(struct source *s, const struct backend *b, const struct processl
                                .classes = verdict.classes,
                                .legs = legs,
                                .leg_count = judged.live_count,
-                               .users = (const char(*)[THREADS_USER_LEN + 1]) s->stream_users,
-                               .user_count = s->stream_user_count,
+                               .unknown_backend_count = count_unknown(s, b),
                                .channels = channels,
                                .channel_count = collect_channels(s, b, channels),
                                .level = s->config->bypass == CONFIG_BYPASS_REFUSE ? CHECK_FAIL : CHECK_WARN };
+    in.users = consumers_users(s, &in.user_count);
     bypass_add_checks(list, &in);
     threads_verdict_free(&verdict);
     mem_free(legs);

@@ -159,6 +159,8 @@ struct source {
     char waiting_for[SOURCE_WAITING_LEN + 1];
     char stream_users[SOURCE_STREAM_USERS_MAX][THREADS_USER_LEN + 1]; /* accounts that asked for a binlog through us */
     size_t stream_user_count;
+    char consumer_user[THREADS_USER_LEN +
+                       1];      /* the account that the consumer says it reads with; "" while it has not said */
     json_t *consumer_seen;      /* what the consumer said when it was last asked, as the status shows it; NULL: never */
     bool is_asking_consumer;    /* for the status alone */
     bool has_streamed;          /* a binlog stream ran through this process */
@@ -256,6 +258,8 @@ void streams_tell_consumer(const struct source *s);
 struct gtid_set *streams_told(const struct source *s, uint32_t unparked);
 
 /* bypass.c */
+/* bypass_take_consumer - the account that the consumer reads with, by its own word. */
+void bypass_take_consumer(struct source *s, const struct consumer_status *found);
 /* bypass_add - what |rows| of |b|'s processlist show that goes around Sluice, as lines of |list|. */
 void bypass_add(struct source *s, const struct backend *b, const struct processlist *rows,
                 const struct threads_socket *sockets, size_t socket_count, struct check_list *list);

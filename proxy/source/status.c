@@ -76,6 +76,7 @@ void status_take_consumer(struct source *s, const struct consumer_status *found,
                                         "detail", t->detail == NULL ? "" : t->detail, "gtid-s", gtid_json(t->s)));
     }
     const char *text = found == NULL ? error : found->refusal;
+    if (found != NULL) bypass_take_consumer(s, found);
     json_decref(s->consumer_seen);
     s->consumer_seen = json_pack(
         "{s:o,s:o,s:o,s:o,s:o}", "quiet", found == NULL ? json_null() : json_boolean(consumer_status_is_quiet(found)),

@@ -92,6 +92,64 @@ static void test_bypass_names_sessions_of_the_consumers_account(void **state)
     assert_non_null(strstr(list.items[0].detail, "10 of dm from 10.0.0.7:40000"));
 }
 
+/* A dump thread of the consumer's account is judged as its other sessions are; one of another account only warns. */
+static void test_bypass_judges_readers_by_their_account(void **state)
+{
+    (void)state;
+    row(0, "dm", "Binlog Dump GTID", THREADS_ELSEWHERE);
+    row(1, "backup", "Binlog Dump", THREADS_FOREIGN);
+    struct bypass_input in = input(2, 0);
+    bypass_add_checks(&list, &in);
+    assert_int_equal(list.count, 2);
+    assert_int_equal(list.items[0].state, CHECK_FAIL);
+    assert_non_null(strstr(list.items[0].detail, "1 sessions of the consumer's account"));
+    assert_non_null(strstr(list.items[0].detail, "10 of dm"));
+    assert_int_equal(list.items[1].state, CHECK_WARN);
+    assert_non_null(strstr(list.items[1].detail, "11 of backup"));
+    check_list_free(&list);
+    in.level = CHECK_WARN;
+    bypass_add_checks(&list, &in);
+    assert_int_equal(check_worst(&list)->state, CHECK_WARN);
+    check_list_free(&list);
+    in.user_count = 0; /* nobody knows whose account it is */
+    bypass_add_checks(&list, &in);
+    assert_int_equal(list.count, 1);
+    assert_int_equal(list.items[0].state, CHECK_WARN);
+    check_list_free(&list);
+    in = input(0, 0);
+    in.user_count = 0;
+    bypass_add_checks(&list, &in);
+    assert_non_null(strstr(list.items[0].detail, "account is not known"));
+}
+
+/*
+ * The group's own replication under the consumer's account is never refused: a channel's dump thread, a channel that has begun to
+ * connect, and what may be that of a backend that could not be asked. One more of each is.
+ */
+static void test_bypass_never_takes_the_group_for_the_consumer(void **state)
+{
+    (void)state;
+    snprintf(channels[0].user, sizeof channels[0].user, "dm");
+    row(0, "dm", "Sleep", THREADS_ELSEWHERE);
+    struct bypass_input in = input(1, 1);
+    bypass_add_checks(&list, &in);
+    assert_int_equal(check_worst(&list)->state, CHECK_OK);
+    check_list_free(&list);
+    row(1, "dm", "Binlog Dump GTID", THREADS_ELSEWHERE); /* the channel's: the other session is somebody else */
+    channels[0].is_found = false;
+    in = input(2, 1);
+    bypass_add_checks(&list, &in);
+    assert_int_equal(check_worst(&list)->state, CHECK_FAIL);
+    assert_non_null(strstr(list.items[0].detail, "1 sessions"));
+    assert_non_null(strstr(list.items[0].detail, "10 of dm"));
+    check_list_free(&list);
+    in = input(2, 0);
+    in.unknown_backend_count = 1;
+    bypass_add_checks(&list, &in);
+    assert_non_null(strstr(list.items[0].detail, "1 sessions"));
+    assert_null(strstr(list.items[0].detail, "11 of dm"));
+}
+
 /* The group's own replication has one dump thread a channel; one more under the same account only warns. */
 static void test_bypass_knows_the_groups_own_replication(void **state)
 {
@@ -116,6 +174,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_bypass_is_silent_about_what_is_ours_or_foreign_sql, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bypass_names_the_readers_behind_our_legs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bypass_names_sessions_of_the_consumers_account, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bypass_judges_readers_by_their_account, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bypass_never_takes_the_group_for_the_consumer, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bypass_knows_the_groups_own_replication, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
