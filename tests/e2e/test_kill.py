@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """KILL through the proxy: it reaches the thread that the client means, or nobody."""
 import socket
+import ssl
 import struct
 import threading
 
@@ -131,9 +132,9 @@ class World:
     def __init__(self, servers, proxy):
         self.a, self.b, self.proxy, self.opened = servers.a, servers.b, proxy, []
 
-    def connect(self, port=None):
+    def connect(self, port=None, **how):
         """A client of the proxy, or of another port."""
-        self.opened.append(self.a.connect("app", port=port or self.proxy.port, read_timeout=20))
+        self.opened.append(self.a.connect("app", port=port or self.proxy.port, read_timeout=20, **how))
         return self.opened[-1]
 
     def switch(self):
@@ -148,6 +149,14 @@ class World:
             number = self.connect(port).thread_id()
             told += [number] if number > bound else []
         return told
+
+    def inside_tls(self):
+        """A client whose TLS ends at the server: Sluice sees none of its commands."""
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        client = self.connect(ssl=context)
+        assert ask(client, "SHOW SESSION STATUS LIKE 'Ssl_cipher'")[0]["Value"]
+        return client
 
     def bystanders(self, told):
         """Direct sessions on b, {id: session}, and one id of |told| that means one of them there."""
@@ -288,3 +297,28 @@ def test_in_passthrough_no_client_is_told_an_id_of_the_server(world):
     assert ask(session, "SELECT CONNECTION_ID() AS id")[0]["id"] < ALIASES
     assert kill(here.connect(), session.thread_id(), binary=False) is None
     wait_until(lambda: not is_alive(session), 10, "a plain client's KILL is translated all the same")
+
+
+def test_in_passthrough_a_stale_kill_inside_tls_hits_nobody(world):
+    """
+    Clients with TLS of their own to the server: an id that one was told on a is killed through another one on b,
+    which nobody could translate. The server knows no such thread, and every session on b lives.
+    """
+    here = start(world(tls={"mode": "passthrough"}))
+    bound, sessions, real = next_id(here.b) + 5, [], []
+    while len(real) < 5:  # on the servers the ids collide: what clients are told must not
+        sessions.append(here.inside_tls())
+        number = ask(sessions[-1], "SELECT CONNECTION_ID() AS id")[0]["id"]
+        real += [number] if number > bound else []
+    told = [session.thread_id() for session in sessions]
+    assert min(told) >= ALIASES and len(set(told)) == len(told)
+    here.switch()
+    others, _ = here.bystanders(real)
+    inside = [here.inside_tls() for _ in range(3)]
+    seen = here.proxy.status()["counters"]
+    for number in told:
+        assert kill(inside[0], number, binary=False) == UNKNOWN_THREAD
+    assert all(is_alive(one) for one in [*inside, *others.values()])
+    after = here.proxy.status()["counters"]
+    assert [after[key] - seen[key] for key in ("kills-refused", "kills-translated")] == [0, 0], "it was not seen at all"
+    assert kill(inside[0], inside[1].thread_id(), binary=False) == UNKNOWN_THREAD and is_alive(inside[1])

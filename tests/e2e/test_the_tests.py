@@ -3,7 +3,8 @@
 import pymysql
 import pytest
 
-from sluicetest import IdlePool, Sampler, WaitExpired, Writer, wait_until
+from sluicetest import IdlePool, Reconnecting, Sampler, WaitExpired, Writer, wait_until
+from sluicetest.clients import Read
 
 
 # Sessions on two servers at once are seen, and told from sessions on one after the other.
@@ -41,6 +42,20 @@ def test_writer_counts_rows_lost_and_rows_duplicated(pair):
                     "INSERT INTO test.rows_written VALUES (1000000, 'w', '')")
     assert writer.compare(pair.b) == (1, 2, 1)
     assert pair.a.checksum() != pair.b.checksum()
+
+
+# A read of the old server after somebody had read the new one is stale; before that, or in the next switch, it is not.
+def test_stale_reads_are_found():
+    def reads(*list_of):
+        readers = Reconnecting.__new__(Reconnecting)
+        readers.reads = lambda: [Read(0, *read) for read in list_of]
+        return readers.stale_reads([(10.0, "b"), (20.0, "a")])
+
+    good = [(11.0, 11.1, "a", None), (12.0, 12.5, "b", None), (12.4, 12.6, "a", None), (13.0, 13.1, "b", None),
+            (20.1, 20.2, "b", None), (21.0, 21.1, "a", None), (12.8, 12.9, None, "Lost connection")]
+    assert reads(*good) == []
+    assert [read.started for read in reads(*good, (12.7, 12.9, "a", None))] == [12.7]
+    assert [read.started for read in reads(*good, (21.5, 21.6, "b", None))] == [21.5]
 
 
 # A frozen server does not answer, a killed one is gone, a reinstalled one has another uuid; reset brings each back.

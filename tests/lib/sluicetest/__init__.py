@@ -9,9 +9,10 @@ from .clients import BinlogStream, IdlePool, IdleInTransaction, LongSelect, Reco
 from .sampler import Sampler
 from .sluice import Result, Sluice
 from .world import Verb, World
+from .figures import note_figures
 
 __all__ = [
     "BinlogStream", "IdlePool", "IdleInTransaction", "LongSelect", "PauseAt", "Processes", "Reconnecting", "Result",
     "Sampler", "Server", "Sluice", "Verb", "WaitExpired", "World", "Writer", "circular", "descendants", "free_port",
-    "mysql_version", "reset_all", "wait_until",
+    "mysql_version", "note_figures", "reset_all", "wait_until",
 ]

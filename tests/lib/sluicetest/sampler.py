@@ -32,6 +32,7 @@ class Sampler:
         self._servers, self._host, self._users, self._every = list(servers), host, users, every
         self._seen = {server.name: {} for server in self._servers}
         self.samples = {server.name: 0 for server in self._servers}
+        self._times = {server.name: [] for server in self._servers}
         self._stop = threading.Event()
         self._failure = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -90,6 +91,12 @@ class Sampler:
             if user != "unauthenticated user":
                 session.user = user  # before that nobody can tell a client's leg from a probe
         self.samples[name] += 1
+        self._times[name].append(when[1])
+
+    def looks(self, server, began, ended):
+        """How many listings of |server| ended between two instants: what happened in between was seen so often."""
+        times = self._times[server.name]
+        return bisect.bisect_right(times, ended) - bisect.bisect_left(times, began)
 
     def _sessions(self, name):
         wanted = self._users or ()

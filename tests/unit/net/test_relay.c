@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Bytes through a session: exact, bounded, and ended the way each side ends. */
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -477,6 +479,55 @@ static void test_legs_are_shown_as_the_processlist_shows_them(void **state)
     world_down(&w);
 }
 
+static int socket_option(int fd, int level, int name)
+{
+    int value = -1;
+    socklen_t len = sizeof value;
+    assert_int_equal(getsockopt(fd, level, name, &value, &len), 0);
+    return value;
+}
+
+/* This process' own descriptor at the other end of |fd|. */
+static int other_end(int fd)
+{
+    struct sockaddr_in near, far;
+    socklen_t len = sizeof near;
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&near, &len), 0);
+    for (int other = 0; other < 1024; other++) {
+        len = sizeof far;
+        if (getpeername(other, (struct sockaddr *)&far, &len) == 0 && len == sizeof far &&
+            memcmp(&near, &far, sizeof near) == 0)
+            return other;
+    }
+    fail_msg("nobody is connected to descriptor %d", fd);
+    return -1;
+}
+
+/* Small packets leave at once and a peer that has vanished is noticed, towards the client and towards the server. */
+static void test_both_legs_have_nodelay_and_keepalive(void **state)
+{
+    (void)state;
+    int client, server;
+    struct world w;
+    up(&w, &client, &server);
+    assert_int_equal(socket_option(client, SOL_SOCKET, SO_KEEPALIVE),
+                     0); /* the test's own ends show the kernel's defaults */
+    const int ours[] = { other_end(client), other_end(server) };
+    assert_int_not_equal(ours[0], ours[1]);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(socket_option(ours[i], IPPROTO_TCP, TCP_NODELAY), 1);
+        assert_int_equal(socket_option(ours[i], SOL_SOCKET, SO_KEEPALIVE), 1);
+        /* All below DM's read time-out of a minute. */
+        assert_in_range(socket_option(ours[i], IPPROTO_TCP, TCP_KEEPIDLE) +
+                            socket_option(ours[i], IPPROTO_TCP, TCP_KEEPINTVL) *
+                                socket_option(ours[i], IPPROTO_TCP, TCP_KEEPCNT),
+                        1, 60);
+    }
+    close(client);
+    close(server);
+    world_down(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -496,6 +547,7 @@ int main(void)
         cmocka_unit_test(test_error_in_place_of_a_greeting_passes),
         cmocka_unit_test(test_greeting_offers_no_tls),
         cmocka_unit_test(test_legs_are_shown_as_the_processlist_shows_them),
+        cmocka_unit_test(test_both_legs_have_nodelay_and_keepalive),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
