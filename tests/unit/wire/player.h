@@ -23,8 +23,8 @@ struct player {
     struct tracker_dump_request request; /* the last; its set is not kept */
     size_t request_set_len;
     uint64_t request_set_hash;
-    int status; /* of the last tracker_feed() */
-    bool asks;  /* with ask_dump or ask_kill: the client's bytes may be left back too */
+    int status;   /* of the last tracker_feed() */
+    bool asks;    /* with ask_dump or ask_kill: the client's bytes may be left back too */
     bool is_copy; /* of what it forwarded and told only the lengths and counts are kept */
 };
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Recorded conversations: of DM (data/dm.jsonl), and of clients with a real MySQL (data/mysql.jsonl, made by record.py). */
+/*
+ * Recorded conversations: of DM (data/dm.jsonl), of clients of our own with a real MySQL (data/mysql.jsonl, made by record.py), and of
+ * PyMySQL, mysql2, go-sql-driver, sysbench and a MySQL replica (data/clients.jsonl, made by record_clients.py).
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -10,23 +13,25 @@
 #include "core/packet.h"
 #include "player.h"
 
-enum { AROUND_LEN = 320, DM_CONVERSATIONS = 26, OWN_CONVERSATIONS = 19 };
+enum { AROUND_LEN = 320, FILES = 3 };
 
-static struct conversation *all[2];
-static size_t counts[2];
+static const char *const files[FILES] = { DATA_DIR "/dm.jsonl", DATA_DIR "/mysql.jsonl", DATA_DIR "/clients.jsonl" };
+static const size_t expected_counts[FILES] = { 26, 19, 10 };
+static struct conversation *all[FILES];
+static size_t counts[FILES];
 
 static int load(void **state)
 {
     (void)state;
-    all[0] = conversations_load(DATA_DIR "/dm.jsonl", &counts[0]);
-    all[1] = conversations_load(DATA_DIR "/mysql.jsonl", &counts[1]);
+    for (int i = 0; i < FILES; i++)
+        all[i] = conversations_load(files[i], &counts[i]);
     return 0;
 }
 
 static int unload(void **state)
 {
     (void)state;
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < FILES; i++)
         conversations_free(all[i], counts[i]);
     return 0;
 }
@@ -34,9 +39,8 @@ static int unload(void **state)
 /* Run |test| on each conversation. */
 static void each_conversation(void (*test)(const struct conversation *c))
 {
-    assert_int_equal(counts[0], DM_CONVERSATIONS);
-    assert_int_equal(counts[1], OWN_CONVERSATIONS);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < FILES; i++) {
+        assert_int_equal(counts[i], expected_counts[i]);
         for (size_t k = 0; k < counts[i]; k++)
             test(&all[i][k]);
     }
@@ -131,7 +135,7 @@ static void test_split_at_every_byte(void **state)
     size_t bytes_seen = 0;
     splits_seen = 0;
     each_conversation(check_every_split);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < FILES; i++) {
         for (size_t k = 0; k < counts[i]; k++)
             bytes_seen += all[i][k].total;
     }
