@@ -161,6 +161,19 @@ static int judge_delivered_unknown(struct gate *g, enum gtid_gate_rule rule, con
     return 0;
 }
 
+/* P in what was delivered whole: a transaction that was sent in part is asked for again, and the server must still have it. */
+static int judge_purged_in_delivered(struct gate *g)
+{
+    const struct gtid_gate_input *in = g->in;
+    struct gtid_set *owned = NULL;
+    const struct gtid_set *whole = in->delivered_whole == NULL ? in->delivered : in->delivered_whole;
+    const char *name = gtid_set_contains(whole, in->delivered) ? "gtid-D" : "gtid-D(sent whole)";
+    int rv = less_loss(g, whole, &owned);
+    if (rv == 0) rv = judge_purged(g, GTID_GATE_PURGED_IN_DELIVERED, name, owned != NULL ? owned : whole);
+    gtid_set_del(owned);
+    return rv;
+}
+
 static int judge_delivered(struct gate *g)
 {
     const struct gtid_gate_input *in = g->in;
@@ -172,9 +185,9 @@ static int judge_delivered(struct gate *g)
         if (rv == 0) rv = judge_delivered_unknown(g, GTID_GATE_DELIVERED_IN_EXECUTED, "gtid-D in gtid-E");
         return rv;
     }
-    int rv = less_loss(g, in->delivered, &owned);
+    int rv = in->delivered_is_reader ? judge_purged_in_delivered(g) : 0;
+    if (rv == 0) rv = less_loss(g, in->delivered, &owned);
     const struct gtid_set *has = owned != NULL ? owned : in->delivered;
-    if (rv == 0 && in->delivered_is_reader) rv = judge_purged(g, GTID_GATE_PURGED_IN_DELIVERED, "gtid-D", has);
     const uint8_t *own_uuid = in->delivered_is_newer ? NULL : in->executed_uuid;
     if (rv == 0) rv = judge_executed(g, GTID_GATE_DELIVERED_IN_EXECUTED, "gtid-D", has, own_uuid);
     gtid_set_del(owned);
@@ -208,6 +221,18 @@ static int find_foreign(const struct gtid_gate_input *in, struct gtid_set **out_
     else
         gtid_set_del(errant);
     return rv;
+}
+
+/* |*errant|, which is replaced, without what is of other UUIDs than the one that is asked about. */
+static int keep_asked(const struct gtid_gate_input *in, struct gtid_set **errant)
+{
+    struct gtid_set *only = NULL;
+    if (in->errant_uuid == NULL) return 0;
+    int rv = gtid_set_of_uuid(*errant, in->errant_uuid, &only);
+    if (rv != 0) return rv;
+    gtid_set_del(*errant);
+    *errant = only;
+    return 0;
 }
 
 /* Takes what was accepted by name from |errant|. */
@@ -253,7 +278,11 @@ static int judge_errant(struct gate *g)
     struct gtid_set *errant = NULL;
     int rv = in->errant_rule == GTID_GATE_ERRANT_OLD_DEAD ? find_foreign(in, &errant)
                                                           : gtid_set_subtract(in->executed, in->old_known, &errant);
-    if (rv != 0) return rv;
+    if (rv == 0) rv = keep_asked(in, &errant);
+    if (rv != 0) {
+        gtid_set_del(errant);
+        return rv;
+    }
     uint64_t all = gtid_set_count(errant);
     rv = take_accepted(in, errant);
     if (rv != 0 || gtid_set_is_empty(errant)) {

@@ -55,6 +55,8 @@ struct gtid_gate_input {
 
     enum gtid_gate_delivered delivered_rule;
     const struct gtid_set *delivered; /* D; not NULL with GTID_GATE_DELIVERED_KNOWN, else unused */
+    /* What of D was delivered whole, for P in D: what a reader has in half it still needs. NULL: all of |delivered|. */
+    const struct gtid_set *delivered_whole;
     bool delivered_is_newer;  /* D was read after E: what E lacks may have come in between, so it is waited for */
     bool delivered_is_reader; /* the consumer cannot tell its set: D stands for it, P in D is asked too */
 
@@ -63,6 +65,7 @@ struct gtid_gate_input {
     enum gtid_gate_errant errant_rule;
     const struct gtid_set *old_known; /* executed and owned of the old server; NULL only while it is dead */
     bool old_follows;                 /* with OLD_ALIVE: it replicates, so what it lacks may come: wait, not fail */
+    const uint8_t *errant_uuid; /* only of this UUID, as of others more may have come since |old_known|; NULL: of all */
     const struct gtid_set *accepted_errant;                  /* NULL: nothing */
     const uint8_t (*accepted_errant_uuids)[GTID_UUID_BYTES]; /* whole UUIDs, all tags; NULL with a count of 0 */
     size_t accepted_errant_uuid_count;

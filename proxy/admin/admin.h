@@ -20,6 +20,7 @@ enum admin_verb {
     ADMIN_VERB_SOURCE,     /* GET /v1/sources/{id} */
     ADMIN_VERB_CHECK,      /* POST /v1/sources/{id}/check */
     ADMIN_VERB_SWITCH,     /* POST /v1/sources/{id}/switch */
+    ADMIN_VERB_READDRESS,  /* POST /v1/sources/{id}/readdress */
     ADMIN_VERB_ABORT,      /* POST /v1/sources/{id}/abort */
     ADMIN_VERB_ADOPT,      /* POST /v1/sources/{id}/adopt */
     ADMIN_VERB_REPIN,      /* POST /v1/sources/{id}/repin */
@@ -46,7 +47,10 @@ struct admin_call {
      * POST: an object, never NULL; GET: NULL. Keys that were not given are absent. Values are brought to one form:
      *   CHECK, SWITCH: "to" string, not empty (always there); "wait-catchup" integer, milliseconds, 0..86,400,000;
      *                  "old-is-dead" boolean; "accept-loss" string; "accept-errant" array of one or more strings;
-     *                  "gtid-s" string
+     *                  "gtid-s" string; "waive" array of one or more strings
+     *   READDRESS:     "source-file" string, not empty, and "task-files" array of strings (always there); "to" string; "dry-run",
+     *                  "resume", "undo" boolean; "wait-catchup", "accept-loss", "accept-errant" as above. The files hold passwords:
+     *                  they are logged nowhere.
      *   ADOPT, REPIN:  "backend" string, not empty (always there)
      *   ABORT, HOLD, RELEASE: {}
      * GTID sets, names of backends and the source's id are not judged here.

@@ -5,7 +5,7 @@
 #include <string.h>
 #include "core/error.h"
 
-enum value_kind { VALUE_NAME, VALUE_TEXT, VALUE_BOOL, VALUE_DURATION, VALUE_TEXTS };
+enum value_kind { VALUE_NAME, VALUE_TEXT, VALUE_BOOL, VALUE_DURATION, VALUE_TEXTS, VALUE_LIST };
 
 struct known_key {
     const char *key;
@@ -20,6 +20,19 @@ static const struct known_key switch_keys[] = {
     { "accept-loss", VALUE_TEXT, false },
     { "accept-errant", VALUE_TEXTS, false },
     { "gtid-s", VALUE_TEXT, false },
+    { "waive", VALUE_TEXTS, false },
+    { NULL, VALUE_TEXT, false },
+};
+static const struct known_key readdress_keys[] = {
+    { "source-file", VALUE_NAME, true },
+    { "task-files", VALUE_LIST, true },
+    { "to", VALUE_NAME, false },
+    { "dry-run", VALUE_BOOL, false },
+    { "resume", VALUE_BOOL, false },
+    { "undo", VALUE_BOOL, false },
+    { "wait-catchup", VALUE_DURATION, false },
+    { "accept-loss", VALUE_TEXT, false },
+    { "accept-errant", VALUE_TEXTS, false },
     { NULL, VALUE_TEXT, false },
 };
 static const struct known_key backend_keys[] = { { "backend", VALUE_NAME, true }, { NULL, VALUE_TEXT, false } };
@@ -30,6 +43,7 @@ static const struct known_key *keys_of(enum admin_verb verb)
     switch (verb) {
     case ADMIN_VERB_CHECK:
     case ADMIN_VERB_SWITCH: return switch_keys;
+    case ADMIN_VERB_READDRESS: return readdress_keys;
     case ADMIN_VERB_ADOPT:
     case ADMIN_VERB_REPIN: return backend_keys;
     case ADMIN_VERB_SOURCES:
@@ -92,6 +106,17 @@ static const char *duration_take(json_t *value, json_t **out)
     return NULL;
 }
 
+/* Strings, maybe none. */
+static const char *list_take(json_t *value, json_t **out)
+{
+    if (!json_is_array(value)) return "is not a list of strings";
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        if (!json_is_string(json_array_get(value, i))) return "is a list that holds something else than strings";
+    }
+    *out = json_incref(value);
+    return NULL;
+}
+
 static const char *texts_take(json_t *value, json_t **out)
 {
     if (json_is_string(value)) {
@@ -122,6 +147,7 @@ static const char *value_take(enum value_kind kind, json_t *value, json_t **out)
         break;
     case VALUE_DURATION: return duration_take(value, out);
     case VALUE_TEXTS: return texts_take(value, out);
+    case VALUE_LIST: return list_take(value, out);
     }
     *out = json_incref(value);
     return NULL;

@@ -33,6 +33,7 @@ struct counter {
 #define ENDED_HELP      "Client connections that Sluice ended, by how."
 #define CUTOVERS_HELP   "Switches that ended, by result."
 #define TLS_FAILED_HELP "TLS handshakes that failed, by side."
+#define KILLS_HELP      "KILLs of connection ids that Sluice gave out, by what became of them."
 #define BYTES_HELP      "Bytes relayed, by where they went."
 
 static const struct counter counters[] = {
@@ -56,6 +57,9 @@ static const struct counter counters[] = {
       "Connections made for clients that ended without their or Sluice's doing.", NULL, false },
     { "protocol-errors", "sluice_protocol_errors_total", "counter", "Peers that did not speak the MySQL protocol.",
       NULL, false },
+    { "proxy-headers", "sluice_proxy_headers_total", "counter", "PROXY headers read from clients.", NULL, false },
+    { "proxy-headers-refused", "sluice_proxy_headers_refused_total", "counter",
+      "Clients turned away because a PROXY header had to come and none that is valid did.", NULL, false },
     { "tls-sessions", "sluice_tls_sessions_total", "counter", "Sessions that began TLS with client and backend.", NULL,
       false },
     { "tls-resumed", "sluice_tls_resumed_total", "counter",
@@ -64,6 +68,15 @@ static const struct counter counters[] = {
     { "tls-backend-failed", "sluice_tls_failed_total", "counter", TLS_FAILED_HELP, "side=\"backend\"", false },
     { "tls-required", "sluice_tls_required_total", "counter", "Plain clients refused because TLS is required.", NULL,
       false },
+    { "unknown-commands", "sluice_unknown_commands_total", "counter",
+      "Commands that are not known; their sessions end at the drain's deadline.", NULL, false },
+    { "kills-translated", "sluice_kills_total", "counter", KILLS_HELP, "result=\"translated\"", false },
+    { "kills-refused", "sluice_kills_total", "counter", KILLS_HELP, "result=\"refused\"", false },
+    { "dumps-refused", "sluice_dumps_refused_total", "counter", "Binlog dumps that were refused.", NULL, false },
+    { "streams-cut", "sluice_streams_cut_total", "counter", "Binlog streams that ended inside a transaction.", NULL,
+      false },
+    { "parks-expired", "sluice_parks_expired_total", "counter",
+      "Parked binlog streams that were closed at their boundary after 20 s.", NULL, false },
     { "emfile", "sluice_descriptors_exhausted_total", "counter", "Clients without a backend for want of a descriptor.",
       NULL, false },
     { "nomem", "sluice_memory_exhausted_total", "counter", "Clients ended for want of memory.", NULL, false },

@@ -17,6 +17,7 @@ static const struct entry entries[] = {
     { { "v1", "sources", ":id" }, ADMIN_ROUTE_CALL, ADMIN_VERB_SOURCE, false },
     { { "v1", "sources", ":id", "check" }, ADMIN_ROUTE_CALL, ADMIN_VERB_CHECK, true },
     { { "v1", "sources", ":id", "switch" }, ADMIN_ROUTE_CALL, ADMIN_VERB_SWITCH, true },
+    { { "v1", "sources", ":id", "readdress" }, ADMIN_ROUTE_CALL, ADMIN_VERB_READDRESS, true },
     { { "v1", "sources", ":id", "abort" }, ADMIN_ROUTE_CALL, ADMIN_VERB_ABORT, true },
     { { "v1", "sources", ":id", "adopt" }, ADMIN_ROUTE_CALL, ADMIN_VERB_ADOPT, true },
     { { "v1", "sources", ":id", "repin" }, ADMIN_ROUTE_CALL, ADMIN_VERB_REPIN, true },
@@ -31,10 +32,11 @@ static const struct entry entries[] = {
 };
 
 static const char *const verb_names[] = {
-    [ADMIN_VERB_SOURCES] = "sources", [ADMIN_VERB_SOURCE] = "source",  [ADMIN_VERB_CHECK] = "check",
-    [ADMIN_VERB_SWITCH] = "switch",   [ADMIN_VERB_ABORT] = "abort",    [ADMIN_VERB_ADOPT] = "adopt",
-    [ADMIN_VERB_REPIN] = "repin",     [ADMIN_VERB_HOLD] = "hold",      [ADMIN_VERB_RELEASE] = "release",
-    [ADMIN_VERB_HISTORY] = "history", [ADMIN_VERB_SWITCH_GET] = "get", [ADMIN_VERB_READY] = "ready",
+    [ADMIN_VERB_SOURCES] = "sources", [ADMIN_VERB_SOURCE] = "source",       [ADMIN_VERB_CHECK] = "check",
+    [ADMIN_VERB_SWITCH] = "switch",   [ADMIN_VERB_READDRESS] = "readdress", [ADMIN_VERB_ABORT] = "abort",
+    [ADMIN_VERB_ADOPT] = "adopt",     [ADMIN_VERB_REPIN] = "repin",         [ADMIN_VERB_HOLD] = "hold",
+    [ADMIN_VERB_RELEASE] = "release", [ADMIN_VERB_HISTORY] = "history",     [ADMIN_VERB_SWITCH_GET] = "get",
+    [ADMIN_VERB_READY] = "ready",
 };
 _Static_assert(ARRAY_LEN(verb_names) == ADMIN_VERB_COUNT, "every verb has a name");
 

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include "config/config.h"
+#include "core/checks.h"
 #include "core/error.h"
+#include "core/mem.h"
 #include "core/text.h"
 #include "sluice/gtid.h"
 
@@ -31,7 +33,16 @@ static const struct option {
     [ARGS_ACCEPT_ERRANT] = { "accept-errant", 0, "GTIDSET|UUID",
                              "you accept these transactions, which only the new backend has; may be repeated" },
     [ARGS_GTID_S] = { "gtid-s", 0, "GTIDSET", "what the paused consumer has; for consumer type manual" },
-    [ARGS_YES] = { "yes", 'y', NULL, "do not ask before something is accepted as lost, errant or dead" },
+    [ARGS_WAIVE] = { "waive", 0, "NAME",
+                     "let these checks warn where they would fail, by their names; a list, or repeated" },
+    [ARGS_TO] = { "to", 0, "HOST:PORT", "the address from which DM is to read" },
+    [ARGS_SOURCE_FILE] = { "source-file", 0, "FILE", "the file by which DM has the source now" },
+    [ARGS_TASK_FILE] = { "task-file", 0, "FILE", "a task's file; may be repeated, one for each task of the source" },
+    [ARGS_DRY_RUN] = { "dry-run", 0, NULL, "print every check, and each call that would be made; do nothing" },
+    [ARGS_RESUME] = { "resume", 0, NULL, "go on with one that was left unfinished, with the same files" },
+    [ARGS_UNDO] = { "undo", 0, NULL, "with --resume: take it back, to the old address" },
+    [ARGS_YES] = { "yes", 'y', NULL,
+                   "do not ask before it is begun, or before something is accepted as lost, errant or dead" },
     [ARGS_LIMIT] = { "limit", 0, "N", "show the last N; default: 20, at most 1000" },
     [ARGS_REFERENCE] = { "reference", 0, NULL, "print the table of all keys, as Markdown, and check nothing" },
     [ARGS_HELP] = { "help", 'h', NULL, "this text" },
@@ -112,6 +123,37 @@ static int set_sets(struct args *a, enum args_option_id id, const char *value, s
     return check_set(a, options[id].name, value, error);
 }
 
+static int set_waive(struct args *a, const char *value, struct text *error)
+{
+    struct text why = TEXT_INIT;
+    uint32_t waived = 0;
+    if (a->waive_count == ARGS_WAIVE_MAX) return fail(a, error, "--waive is given more than %d times", ARGS_WAIVE_MAX);
+    a->waive[a->waive_count++] = value;
+    int rv = checks_waive_parse(value, &waived, &why);
+    if (rv != 0) rv = fail(a, error, "--waive: %s", text_str(&why));
+    text_free(&why);
+    return rv;
+}
+
+static int add_task_file(struct args *a, const char *value, struct text *error)
+{
+    if (a->task_file_count == ARGS_TASK_FILES_MAX)
+        return fail(a, error, "--task-file is given more than %d times", ARGS_TASK_FILES_MAX);
+    a->task_files[a->task_file_count++] = value;
+    return 0;
+}
+
+/* The form is judged here, where it was typed; whether somebody answers there, by the daemon. */
+static int set_to(struct args *a, const char *value, struct text *error)
+{
+    struct config_address address;
+    if (config_parse_address(value, &address) != 0)
+        return fail(a, error, "--to is HOST:PORT, an IPv6 address in brackets, not '%s'", value);
+    mem_free(address.host);
+    a->to = value;
+    return 0;
+}
+
 static int set_option(struct args *a, enum args_option_id id, const char *value, struct text *error)
 {
     switch (id) {
@@ -130,6 +172,13 @@ static int set_option(struct args *a, enum args_option_id id, const char *value,
     case ARGS_ACCEPT_LOSS:
     case ARGS_ACCEPT_ERRANT:
     case ARGS_GTID_S: return set_sets(a, id, value, error);
+    case ARGS_WAIVE: return set_waive(a, value, error);
+    case ARGS_TO: return set_to(a, value, error);
+    case ARGS_SOURCE_FILE: a->source_file = value; return 0;
+    case ARGS_TASK_FILE: return add_task_file(a, value, error);
+    case ARGS_DRY_RUN: a->dry_run = true; return 0;
+    case ARGS_RESUME: a->resume = true; return 0;
+    case ARGS_UNDO: a->undo = true; return 0;
     case ARGS_YES: a->yes = true; return 0;
     case ARGS_LIMIT: return set_limit(a, value, error);
     case ARGS_REFERENCE: a->reference = true; return 0;

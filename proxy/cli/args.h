@@ -10,7 +10,7 @@
 
 struct text;
 
-enum { ARGS_ERRANT_MAX = 64 };
+enum { ARGS_ERRANT_MAX = 64, ARGS_WAIVE_MAX = 32, ARGS_TASK_FILES_MAX = 256 };
 
 struct args {
     const struct verb *verb;
@@ -29,6 +29,13 @@ struct args {
     const char *accept_errant[ARGS_ERRANT_MAX];
     size_t accept_errant_count;
     const char *gtid_s;
+    const char *waive[ARGS_WAIVE_MAX]; /* as given: a name, or several with commas */
+    size_t waive_count;
+    const char *to; /* --to, of readdress */
+    const char *source_file;
+    const char *task_files[ARGS_TASK_FILES_MAX];
+    size_t task_file_count;
+    bool dry_run, resume, undo;
     bool yes;
     uint32_t limit; /* --limit; 0 when not given */
     bool reference;
@@ -72,6 +79,13 @@ enum args_option_id {
     ARGS_ACCEPT_LOSS,
     ARGS_ACCEPT_ERRANT,
     ARGS_GTID_S,
+    ARGS_WAIVE,
+    ARGS_TO,
+    ARGS_SOURCE_FILE,
+    ARGS_TASK_FILE,
+    ARGS_DRY_RUN,
+    ARGS_RESUME,
+    ARGS_UNDO,
     ARGS_YES,
     ARGS_LIMIT,
     ARGS_REFERENCE,

@@ -10,6 +10,7 @@ int command_check_config(const struct args *args, const struct cli_hooks *hooks)
 int command_status(const struct args *args, const struct cli_hooks *hooks);
 int command_check(const struct args *args, const struct cli_hooks *hooks);
 int command_switch(const struct args *args, const struct cli_hooks *hooks);
+int command_readdress(const struct args *args, const struct cli_hooks *hooks);
 int command_abort(const struct args *args, const struct cli_hooks *hooks);
 int command_hold(const struct args *args, const struct cli_hooks *hooks);
 int command_release(const struct args *args, const struct cli_hooks *hooks);

@@ -105,6 +105,38 @@ static void render_tls(const json_t *tls)
     json_array_foreach(limits, i, limit) output_text("  ! %s\n", json_string_value(limit));
 }
 
+/* Only there where one source alone was asked for. */
+static void render_clients(const json_t *clients)
+{
+    static const char *const heads[] = { "SESSION", "CLIENT", "VIA", "PHASE", "BACKEND", "EPOCH", "THREAD", "USER" };
+    static const char *const keys[] = { "session", "client", "via", "phase", "backend", "epoch", "thread", "user" };
+    struct table t = { .columns = ARRAY_LEN(heads) };
+    const json_t *client;
+    size_t i;
+    if (json_array_size(clients) == 0) return;
+    for (i = 0; i < ARRAY_LEN(heads); i++)
+        table_add(&t, "%s", heads[i]);
+    json_array_foreach(clients, i, client)
+    {
+        for (size_t k = 0; k < ARRAY_LEN(keys); k++)
+            table_add(&t, "%s", field_str(client, keys[k], "-"));
+    }
+    table_print(&t, "  ");
+}
+
+static void render_readdress(const json_t *change)
+{
+    const char *command = field_str(change, "command", ""), *phase = field_str(change, "phase", "");
+    if (!json_is_object(change)) return;
+    output_text("  readdress %s: %s -> %s, %s%s\n", field_str(change, "number", "?"), field_str(change, "from", "?"),
+                field_str(change, "to", "?"), field_str(change, "phase", "?"),
+                command[0] == '\0' ? "" : ", UNFINISHED: DM may not run");
+    if (command[0] != '\0')
+        output_text("    %s %s\n",
+                    strcmp(phase, "undoing") == 0 ? "it is being taken back; to go on:" : "to go on:        ", command);
+    if (command[0] != '\0' && strcmp(phase, "undoing") != 0) output_text("    to take it back:  %s --undo\n", command);
+}
+
 void render_source(const json_t *source)
 {
     const json_t *change = json_object_get(source, "switch");
@@ -117,10 +149,15 @@ void render_source(const json_t *source)
     render_backends(source);
     render_consumer(json_object_get(source, "consumer"));
     render_alarms(source);
-    if (json_is_object(change))
+    render_clients(json_object_get(source, "clients"));
+    render_readdress(json_object_get(source, "readdress"));
+    if (json_is_object(change)) {
+        const char *waiting = field_str(change, "waiting-for", "");
         output_text("  switch %s: %s -> %s, %s for %.1f s\n", field_str(change, "number", "?"),
                     field_str(change, "from", "?"), field_str(change, "to", "?"), field_str(change, "phase", "?"),
                     (double)field_int(change, "elapsed-ms") / 1000);
+        if (waiting[0] != '\0') output_text("    %s\n", waiting);
+    }
 }
 
 void render_checks(const json_t *checks, bool all)
@@ -160,8 +197,9 @@ void render_end(const json_t *outcome, int code)
         [CLI_EXIT_LIMIT] = "a limit ran out",
         [CLI_EXIT_UNKNOWN] = "state unknown, look at it",
     };
-    output_text("switch %s of %s to %s: %s\n", field_str(outcome, "number", "?"), field_str(outcome, "source-id", "?"),
-                field_str(outcome, "to", "?"), words[code]);
+    const char *kind = field_str(json_object_get(outcome, "options"), "kind", "switch");
+    output_text("%s %s of %s to %s: %s\n", kind, field_str(outcome, "number", "?"),
+                field_str(outcome, "source-id", "?"), field_str(outcome, "to", "?"), words[code]);
     if (json_object_get(outcome, "hold-ms") == NULL || field_int(outcome, "hold-ms") <= 0) return;
     output_text("clients: held %lld, the longest %lld ms; sessions closed: idle %lld, at a boundary %lld, killed %lld; "
                 "hold window %lld ms\n",

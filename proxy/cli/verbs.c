@@ -8,7 +8,7 @@
 enum {
     OF_CLIENT = BIT(ARGS_CONFIG) | BIT(ARGS_ADMIN) | BIT(ARGS_TOKEN_FILE) | BIT(ARGS_JSON),
     OF_ACCEPTING = BIT(ARGS_WAIT_CATCHUP) | BIT(ARGS_OLD_IS_DEAD) | BIT(ARGS_ACCEPT_LOSS) | BIT(ARGS_ACCEPT_ERRANT) |
-                   BIT(ARGS_GTID_S),
+                   BIT(ARGS_GTID_S) | BIT(ARGS_WAIVE),
 };
 
 const struct verb verbs[] = {
@@ -32,6 +32,25 @@ const struct verb verbs[] = {
       "Prints each step as it happens. Ctrl-C detaches, the switch goes on; `sluice abort SOURCE` ends it.\n"
       "Do not use it while somebody else (DM, an operator) is starting or stopping the consumer.",
       command_switch },
+    { "readdress", "SOURCE", 1, 1,
+      OF_CLIENT | BIT(ARGS_JSON_LINES) | BIT(ARGS_TO) | BIT(ARGS_SOURCE_FILE) | BIT(ARGS_TASK_FILE) |
+          BIT(ARGS_DRY_RUN) | BIT(ARGS_RESUME) | BIT(ARGS_UNDO) | BIT(ARGS_WAIT_CATCHUP) | BIT(ARGS_ACCEPT_LOSS) |
+          BIT(ARGS_ACCEPT_ERRANT) | BIT(ARGS_YES),
+      "change the address from which DM reads",
+      "For a source whose consumer is DM: onto Sluice for the first time, from it, or between any two addresses.\n"
+      "DM masks passwords in what it gives out, so your own files are needed: the source's with --source-file, and "
+      "one\n"
+      "--task-file for each task of the source. In the source's file from.host and from.port alone are rewritten; the\n"
+      "new file is written beside the old one, as NAME.HOST-PORT.yaml, and never over another.\n"
+      "Pauses and stops the tasks of this source (what they do on other sources goes on), its relay and the source,\n"
+      "sees that no connection of DM's account is left on the old server, proves by GTID that the new one has all "
+      "that\n"
+      "was delivered, and starts everything there as it was. Until all tasks run at the new address a failure, or\n"
+      "`sluice abort SOURCE`, leads back. After a crash `sluice status` says how to go on: the same with --resume, or\n"
+      "with --resume --undo to take it back.\n"
+      "A task that was paused is started and paused again; one that has finished is not started again.\n"
+      "Do not use it for what a switch does: DM reads nothing between stop and start.",
+      command_readdress },
     { "abort", "SOURCE", 1, 1, OF_CLIENT, "undo the switch in progress",
       "Before the flip everything is undone; after it, only the wait for the consumer ends. Exits 1 when nothing can "
       "be\n"

@@ -111,6 +111,13 @@ static int check_tls(struct load *l, const struct config *config, const struct c
     return rv != 0 ? rv : check_key_file(l, &tls->backend_key);
 }
 
+static int check_proxy_protocol(struct load *l, const struct config_source *source)
+{
+    const struct config_proxy_protocol *p = &source->proxy_protocol;
+    if (!p->send_own || p->send != CONFIG_PROXY_SEND_OFF) return 0;
+    return load_fail_at(l, &p->send_own, "means nothing with send: off; remove it, or add send: v1 or v2");
+}
+
 static int check_consumer_replica(struct load *l, const struct config_source *source, const char *key, int line)
 {
     const struct config_consumer *c = &source->consumer;
@@ -283,6 +290,7 @@ static int check_source(struct load *l, struct config *config, struct config_sou
     int rv = check_backends(l, source);
     if (rv == 0) rv = check_account(l, &source->account);
     if (rv == 0) rv = check_tls(l, config, source);
+    if (rv == 0) rv = check_proxy_protocol(l, source);
     if (rv == 0) rv = check_consumer(l, config, source);
     if (rv == 0) rv = check_limits(l, config, source);
     if (rv == 0) rv = check_advertise(l, source, source);

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "core/attr.h"
+#include "core/network.h"
 
 struct text; /* core/text.h */
 
@@ -14,6 +15,7 @@ enum {
     CONFIG_NAME_LEN_MAX = 64,       /* source-id and names of backends: [A-Za-z0-9._-] */
     CONFIG_BACKENDS_MAX = 16,       /* per source */
     CONFIG_SOURCES_MAX = 4096,
+    CONFIG_NETWORKS_MAX = 64, /* in one list */
 };
 
 enum config_account_tls { CONFIG_TLS_OFF, CONFIG_TLS_INSECURE, CONFIG_TLS_VERIFY_CA, CONFIG_TLS_VERIFY_NAME };
@@ -96,6 +98,17 @@ struct config_tls {
     enum config_tls_verify verify;
 };
 
+/* The first is the default. */
+enum config_proxy_send { CONFIG_PROXY_SEND_OFF, CONFIG_PROXY_SEND_V1, CONFIG_PROXY_SEND_V2 };
+
+/* The PROXY protocol: what both ends of a source know of a client's own address. */
+struct config_proxy_protocol {
+    struct network *accept_from; /* whoever connects from there sends a header, and nobody else; NULL: none */
+    size_t accept_from_count;
+    enum config_proxy_send send; /* to the backends, for each client */
+    bool send_own;               /* and LOCAL on Sluice's own connections; only with |send| */
+};
+
 struct config_source {
     char *source_id;
     struct config_address listen;
@@ -111,6 +124,7 @@ struct config_source {
     enum config_bypass bypass;
     struct config_tls tls;
     bool allow_compression;
+    struct config_proxy_protocol proxy_protocol;
     struct config_consumer consumer;
     struct config_limits limits;
     int line; /* where it stands in the file */

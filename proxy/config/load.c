@@ -225,6 +225,38 @@ static int read_addresses(struct load *l, struct value *v, struct config_address
     return 0;
 }
 
+static int read_network(struct load *l, const struct value *v, struct network *out)
+{
+    const char *why = NULL;
+    if (network_parse(v->text, out, &why) == 0) return 0;
+    return load_fail(l, v->line, text_str(&l->where), "'%s' %s", v->text, why);
+}
+
+/* A string, or a list of strings. */
+static int read_networks(struct load *l, struct value *v, struct network **out, size_t *out_count)
+{
+    bool is_list = v->node->type == YAML_SEQUENCE_NODE;
+    size_t count = is_list ? (size_t)(v->node->data.sequence.items.top - v->node->data.sequence.items.start) : 1;
+    if (count == 0) return fail(l, v, "is an empty list", "name a network or leave the key out");
+    if (count > CONFIG_NETWORKS_MAX)
+        return load_fail(l, v->line, text_str(&l->where), "has %zu entries; give 1 to %d", count, CONFIG_NETWORKS_MAX);
+    *out = mem_calloc(count, sizeof **out);
+    if (*out == NULL) return SLUICE_ERR_NOMEM;
+    *out_count = count;
+    for (size_t i = 0; i < count; i++) {
+        const yaml_node_t *node =
+            is_list ? yaml_document_get_node(&l->doc, v->node->data.sequence.items.start[i]) : v->node;
+        v->line = line_of(node);
+        v->text = NULL;
+        if (node->type != YAML_SCALAR_NODE)
+            return fail(l, v, "is no network", "write one as 10.0.0.0/8, and IPv6 in quotes: \"fd00::/8\"");
+        v->text = scalar_of(node);
+        int rv = read_network(l, v, &(*out)[i]);
+        if (rv != 0) return rv;
+    }
+    return 0;
+}
+
 static int read_scalar(struct load *l, const struct value *v)
 {
     void *field = schema_field(v->row, v->section, v->base);
@@ -242,6 +274,7 @@ static int read_scalar(struct load *l, const struct value *v)
     case SCHEMA_BOOL: return read_bool(l, v, field);
     case SCHEMA_CHOICE: return read_choice(l, v, field);
     case SCHEMA_ADDRESSES:
+    case SCHEMA_NETWORKS:
     case SCHEMA_MAP:
     case SCHEMA_LIST: break;
     }
@@ -295,6 +328,8 @@ static int read_value(struct load *l, struct value *v)
     }
     if (v->row->type == SCHEMA_ADDRESSES)
         return read_addresses(l, v, field, (size_t *)(void *)((char *)v->base + v->row->offset_more));
+    if (v->row->type == SCHEMA_NETWORKS)
+        return read_networks(l, v, field, (size_t *)(void *)((char *)v->base + v->row->offset_more));
     if (v->node->type != YAML_SCALAR_NODE)
         return fail(l, v, v->node->type == YAML_SEQUENCE_NODE ? "is a list" : "is a map",
                     v->row->type == SCHEMA_ADDRESS || v->row->type == SCHEMA_LISTEN || v->row->type == SCHEMA_IP

@@ -17,6 +17,7 @@ static const char *unit_of(const struct schema_row *row)
     case SCHEMA_ADDRESS: return "host:port";
     case SCHEMA_LISTEN: return "ip:port";
     case SCHEMA_ADDRESSES: return "host:port, or a list";
+    case SCHEMA_NETWORKS: return "network, or a list";
     case SCHEMA_IP: return "ip";
     case SCHEMA_BOOL: return "boolean";
     case SCHEMA_CHOICE: return "word";
@@ -51,6 +52,7 @@ static void print_range(const struct schema_row *row, struct text *out)
     case SCHEMA_ADDRESS:
     case SCHEMA_ADDRESSES:
     case SCHEMA_LISTEN: text_puts(out, "port 1..65535"); return;
+    case SCHEMA_NETWORKS: text_printf(out, "CIDR, IPv4 or IPv6, at most %d", CONFIG_NETWORKS_MAX); return;
     case SCHEMA_IP: text_puts(out, "IPv4 or IPv6"); return;
     case SCHEMA_BOOL: text_puts(out, "true, false"); return;
     case SCHEMA_CHOICE: print_choices(row->choices, out); return;

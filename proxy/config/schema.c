@@ -53,6 +53,13 @@ static const struct schema_choice bypasses[] = {
     { NULL, 0 },
 };
 
+static const struct schema_choice proxy_sends[] = {
+    { "off", CONFIG_PROXY_SEND_OFF },
+    { "v1", CONFIG_PROXY_SEND_V1 },
+    { "v2", CONFIG_PROXY_SEND_V2 },
+    { NULL, 0 },
+};
+
 #define SECOND 1000u
 #define MINUTE (60 * SECOND)
 #define HOUR   (60 * MINUTE)
@@ -164,6 +171,15 @@ const struct schema_row schema_rows[] = {
       .help = "name: a backend's certificate must also be for its address as configured" },
     { IN(SCHEMA_SOURCE), .key = "allow-compression", .type = SCHEMA_BOOL, AT(config_source, allow_compression), .initial = "false",
       .help = "true: clients may compress, and their sessions cannot be followed: a drain cuts them at its deadline" },
+    { IN(SCHEMA_SOURCE), .key = "proxy-protocol", .type = SCHEMA_MAP, AT(config_source, proxy_protocol), .section = SCHEMA_PROXY,
+      .help = "the header by which a load balancer tells a client's own address" },
+    { IN(SCHEMA_PROXY), .key = "accept-from", .type = SCHEMA_NETWORKS, AT(config_proxy_protocol, accept_from),
+      MORE(config_proxy_protocol, accept_from_count),
+      .help = "whoever connects from there must send the header first, version 1 or 2; from elsewhere it is no header" },
+    { IN(SCHEMA_PROXY), .key = "send", .type = SCHEMA_CHOICE, .choices = proxy_sends, AT(config_proxy_protocol, send), .initial = "off",
+      .help = "v1, v2: each client's address is sent to the backend, which must read it: Percona Server, MariaDB" },
+    { IN(SCHEMA_PROXY), .key = "send-own", .type = SCHEMA_BOOL, AT(config_proxy_protocol, send_own), .initial = "false",
+      .help = "true: Sluice's own connections to the backends send it too, as LOCAL: Percona Server lets nobody in without" },
     { IN(SCHEMA_SOURCE), .key = "consumer", .type = SCHEMA_MAP, .required = true, AT(config_source, consumer),
       .section = SCHEMA_CONSUMER, .help = "who reads the binlog and is paused during a switch" },
     { IN(SCHEMA_CONSUMER), .key = "type", .type = SCHEMA_CHOICE, .required = true, .choices = consumer_types, AT(config_consumer, type),
@@ -250,6 +266,7 @@ static void free_row(const struct schema_row *row, enum schema_section section, 
         free_addresses(*(struct config_address **)field, *(size_t *)more);
         mem_free(*(struct config_address **)field);
         break;
+    case SCHEMA_NETWORKS: mem_free(*(struct network **)field); break;
     case SCHEMA_MAP: schema_free(row->section, field); break;
     case SCHEMA_LIST: free_list(row, field, more); break;
     }

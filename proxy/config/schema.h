@@ -19,6 +19,7 @@ enum schema_section {
     SCHEMA_CONSUMER = 1 << 6,   /* struct config_consumer */
     SCHEMA_CLIENT_TLS = 1 << 7, /* struct config_tls */
     SCHEMA_SECURITY = 1 << 8,   /* struct config_consumer too: its ssl_* fields */
+    SCHEMA_PROXY = 1 << 9,      /* struct config_proxy_protocol */
 };
 
 enum schema_type {
@@ -31,6 +32,7 @@ enum schema_type {
     SCHEMA_ADDRESS,   /* struct config_address */
     SCHEMA_LISTEN,    /* struct config_address with a numeric host */
     SCHEMA_ADDRESSES, /* struct config_address *, one string or a list; |offset_more| is the size_t count */
+    SCHEMA_NETWORKS,  /* struct network *, one string or a list; |offset_more| is the size_t count */
     SCHEMA_IP,        /* char *, an IP address without a port */
     SCHEMA_BOOL,      /* bool */
     SCHEMA_CHOICE,    /* an enum of the size of int; |choices| */

@@ -38,6 +38,7 @@ struct consumer {
     struct upstream_pool *pool;
     struct mailbox *mailbox;
     struct gtid_set *gtid_s; /* manual; NULL: not given */
+    bool has_delivered;      /* manual: D may stand for it */
     struct call *calls;      /* under way */
     struct dm *dm;           /* type dm: does all of it itself */
     bool is_closing;
@@ -101,14 +102,29 @@ int consumer_set_gtid_s(struct consumer *c, const char *gtid_s)
     return 0;
 }
 
+void consumer_set_has_delivered(struct consumer *c, bool has_delivered)
+{
+    c->has_delivered = has_delivered;
+}
+
 int consumer_set_server(struct consumer *c, const char *server_uuid)
 {
     return c->dm == NULL ? 0 : dm_set_server(c->dm, server_uuid);
 }
 
-void consumer_set_streams_whole(struct consumer *c, bool are_whole)
+void consumer_set_delivered(struct consumer *c, const struct gtid_set *delivered)
 {
-    if (c->dm != NULL) dm_set_streams_whole(c->dm, are_whole);
+    if (c->dm != NULL) dm_set_delivered(c->dm, delivered);
+}
+
+void consumer_set_progress(struct consumer *c, consumer_progress_fn fn, void *arg)
+{
+    if (c->dm != NULL) dm_set_progress(c->dm, fn, arg);
+}
+
+void consumer_cancel(struct consumer *c)
+{
+    if (c->dm != NULL) dm_cancel(c->dm); /* the others' orders are one short statement each */
 }
 
 /* ---- closing ---- */
@@ -237,7 +253,7 @@ void consumer_status(struct consumer *c, uint32_t timeout_ms, consumer_status_fn
         return;
     }
     call->status_fn = fn;
-    int rv = c->type == CONFIG_CONSUMER_MANUAL ? manual_fill_status(c->gtid_s, &call->status) : 0;
+    int rv = c->type == CONFIG_CONSUMER_MANUAL ? manual_fill_status(c->gtid_s, c->has_delivered, &call->status) : 0;
     call_begin(call, rv, c->type == CONFIG_CONSUMER_REPLICA, timeout_ms);
 }
 
@@ -305,11 +321,40 @@ int consumer_plan(const struct consumer *c, const struct consumer_status *status
     return 0;
 }
 
-int consumer_is_resumed(const struct consumer *c, const char *plan, const struct consumer_status *status,
-                        struct upstream_error *error)
+int consumer_narrow(const struct consumer *c, const char *plan, const struct consumer_status *status, char **out_json,
+                    struct upstream_error *error)
 {
     struct replica_plan replica;
-    if (c->dm != NULL) return dm_judge_resumed(c->dm, plan, status, error);
+    if (c->dm != NULL) return dm_narrow(c->dm, plan, status, out_json, error);
+    char *json = NULL;
+    if (c->type == CONFIG_CONSUMER_REPLICA && status->task_count == 1) {
+        int rv = replica_plan_read(plan, &replica);
+        if (rv != 0) return upstream_error_set(error, rv, 0, "the plan cannot be read: %.200s", plan);
+        replica.io = replica.io && status->tasks[0].is_reading;
+        replica.sql = replica.sql && status->tasks[0].is_applying;
+        json = replica_plan_write(&replica);
+    } else {
+        json = mem_strdup(plan);
+    }
+    if (json == NULL) return upstream_error_set(error, SLUICE_ERR_NOMEM, 0, "memory ran out");
+    *out_json = json;
+    return 0;
+}
+
+int consumer_plan_flip(const struct consumer *c, const char *plan, const char *executed, char **out_json,
+                       struct upstream_error *error)
+{
+    if (c->dm != NULL) return dm_plan_flip(c->dm, plan, executed, out_json, error);
+    *out_json = mem_strdup(plan);
+    return *out_json != NULL ? 0 : upstream_error_set(error, SLUICE_ERR_NOMEM, 0, "memory ran out");
+}
+
+int consumer_is_resumed(struct consumer *c, const char *plan, const struct consumer_status *status,
+                        const struct consumer_evidence *evidence, bool *out_progresses, struct upstream_error *error)
+{
+    struct replica_plan replica;
+    *out_progresses = false;
+    if (c->dm != NULL) return dm_judge_resumed(c->dm, plan, status, evidence, out_progresses, error);
     if (c->type != CONFIG_CONSUMER_REPLICA) return 0;
     int rv = replica_plan_read(plan, &replica);
     if (rv != 0) return upstream_error_set(error, rv, 0, "the plan cannot be read: %.200s", plan);

@@ -28,6 +28,8 @@ typedef void (*consumer_status_fn)(void *arg, int status, const struct upstream_
 /* How a pause or a resume ended. On the source's loop. */
 typedef void (*consumer_done_fn)(void *arg, int status, const struct upstream_error *error);
 
+typedef void (*consumer_progress_fn)(void *arg, const char *text);
+
 /* What a consumer of type dm needs. All is copied but |loop|. */
 struct consumer_dm_settings {
     const char *source_id; /* as DM knows it */
@@ -62,15 +64,21 @@ SLUICE_MUSTCHECK int consumer_set_target(struct consumer *c, const struct upstre
  * Returns 0, SLUICE_ERR_SYNTAX (no GTID set), SLUICE_ERR_INVALID (another type), SLUICE_ERR_NOMEM.
  */
 SLUICE_MUSTCHECK int consumer_set_gtid_s(struct consumer *c, const char *gtid_s);
+/*
+ * consumer_set_has_delivered - for type manual: whether D is known and streams have made it, so that it may stand for a gtid-S that
+ * is not given. For every status from now on; another type takes no notice.
+ */
+void consumer_set_has_delivered(struct consumer *c, bool has_delivered);
 
 /* consumer_set_server - which server it reads from now on, by its uuid: a relay that reads again is known by it. 0 or
  * SLUICE_ERR_INVALID. */
 SLUICE_MUSTCHECK int consumer_set_server(struct consumer *c, const char *server_uuid);
 /*
- * consumer_set_streams_whole - for the next pause: whether every binlog stream stands between two transactions. A relay that may
- * have been cut inside one is stopped, not paused, as resumed on another server it would skip the rest (type dm).
+ * consumer_set_delivered - for the next pause: D less what was accepted as lost, now that streams are parked; NULL where it is not
+ * known or may still grow. A relay that has not all of it may have a part of a transaction, and is stopped, not paused (type dm).
+ * Copied; where memory runs out it is as NULL, which is safe.
  */
-void consumer_set_streams_whole(struct consumer *c, bool are_whole);
+void consumer_set_delivered(struct consumer *c, const struct gtid_set *delivered);
 
 /* consumer_status - ask the consumer; |fn| is called exactly once, never from inside. One call of each kind may be
  * under way. */
@@ -81,6 +89,28 @@ void consumer_status(struct consumer *c, uint32_t timeout_ms, consumer_status_fn
  */
 SLUICE_MUSTCHECK int consumer_plan(const struct consumer *c, const struct consumer_status *status, char **out_json,
                                    struct upstream_error *error);
+/*
+ * consumer_plan_flip - |plan| with what the new server has at the flip, |executed|: to be journaled with the flip, so that another
+ * process knows it too. Pure. Returns 0 and |*out_json| (mem_free()), SLUICE_ERR_INVALID (no plan) or SLUICE_ERR_NOMEM.
+ */
+SLUICE_MUSTCHECK int consumer_plan_flip(const struct consumer *c, const char *plan, const char *executed,
+                                        char **out_json, struct upstream_error *error);
+/*
+ * consumer_set_progress - |fn| is told what a pause or a resume that takes long waits for, when that changes, at most every two
+ * seconds. On the source's loop, never from inside a call.
+ */
+void consumer_set_progress(struct consumer *c, consumer_progress_fn fn, void *arg);
+/*
+ * consumer_cancel - a pause or a resume that is under way orders nothing more and ends with SLUICE_ERR_CANCELED; an order that is
+ * on its way may still be carried out.
+ */
+void consumer_cancel(struct consumer *c);
+/*
+ * consumer_narrow - |plan| without what is asleep already by |status|, which is newer: whoever put it to sleep meanwhile, it is not
+ * ours to wake. Pure. Returns as consumer_plan().
+ */
+SLUICE_MUSTCHECK int consumer_narrow(const struct consumer *c, const char *plan, const struct consumer_status *status,
+                                     char **out_json, struct upstream_error *error);
 /*
  * consumer_pause - do what |plan| says and confirm by asking until all of it is quiet.
  * |fn|: 0; SLUICE_ERR_TIMEOUT (not quiet within |timeout_ms|: part of it may be paused; resume(plan) undoes it);
@@ -94,9 +124,11 @@ void consumer_pause(struct consumer *c, const char *plan, uint32_t timeout_ms, c
  */
 void consumer_resume(struct consumer *c, const char *plan, uint32_t timeout_ms, consumer_done_fn fn, void *arg);
 /*
- * consumer_is_resumed - judge a status read after resume(plan). Pure.
- * Returns 0 (all that the plan names runs, without error), SLUICE_ERR_BUSY (still starting: ask again),
- * SLUICE_ERR_QUERY (an error of its own, in |error|), SLUICE_ERR_INVALID (no plan).
+ * consumer_is_resumed - judge a status read after resume(plan), and what the proxy saw itself. It remembers what it saw since the
+ * last resume: a look does not tell whether something stays as it is. |*out_progresses|: not yet, and closer than ever before.
+ * Returns 0 (all that the plan names runs, without error; |error| may have a text to be told), SLUICE_ERR_BUSY (still starting:
+ * ask again), SLUICE_ERR_QUERY (an error of its own, in |error|), SLUICE_ERR_INVALID (no plan), SLUICE_ERR_NOMEM.
  */
-SLUICE_MUSTCHECK int consumer_is_resumed(const struct consumer *c, const char *plan,
-                                         const struct consumer_status *status, struct upstream_error *error);
+SLUICE_MUSTCHECK int consumer_is_resumed(struct consumer *c, const char *plan, const struct consumer_status *status,
+                                         const struct consumer_evidence *evidence, bool *out_progresses,
+                                         struct upstream_error *error);

@@ -14,14 +14,16 @@
 #include "core/dm.h"
 #include "core/error.h"
 #include "core/mem.h"
+#include "sluice/gtid.h"
 
 enum {
     WAIT_MS = 100,         /* between two looks at something that moves by itself */
     BACKOFF_MS = 200,      /* after a failure, doubled up to */
     BACKOFF_MS_MAX = 3000, /* this */
+    RELAY_READS_MS = 3000, /* a relay that runs has read what is on its way to it, or it is stopped */
     STATUS_MS = 10000,     /* one look, within a pause or a resume */
     EXTRA_MS_MIN = 50,     /* what a question about circumstances needs of the time at least */
-    STEADY_LOOKS = 5,      /* verified: seen Running so often, one after the other */
+    PROGRESS_MS = 2000,    /* between two words about what is waited for */
 };
 
 enum op_kind { OP_STATUS, OP_PAUSE, OP_RESUME };
@@ -32,13 +34,15 @@ struct op {
     struct dm *dm;
     enum op_kind kind;
     enum op_step step;
-    uint64_t deadline_ms;
+    uint64_t began_ms, deadline_ms;
     struct dm_facts *facts;
     struct dm_plan plan;
     struct dm_resume resume;
     struct dm_next order;
     bool has_retried_mode; /* START_VALIDATION: its old mode had to be named */
+    bool is_canceled;      /* it orders nothing more */
     uint32_t backoff_ms;
+    uint64_t told_ms;              /* when it last told what it waits for; at first, when it began */
     int start_status;              /* of an operation that could not begin */
     char text[DM_ERROR_LEN + 200]; /* what it waits for, or why it failed */
     uv_timer_t timer;
@@ -55,10 +59,14 @@ struct dm {
     bool has_paused; /* |paused| is what was put to sleep and not woken since */
     struct dm_plan paused;
     char server_uuid[40];
-    bool streams_are_whole;
-    unsigned steady; /* looks in a row at which all of the last resumed plan ran */
-    bool has_resumed;
-    struct dm_plan resumed;
+    struct gtid_set *delivered; /* D at the pause; NULL: not known */
+    struct dm_verify verify;    /* looks since the last resume */
+    /* Of an undo, whose plan has no goal: what it took, so that the next try of the same resume does not take a later one. */
+    char *goal_plan;
+    struct gtid_set *goal;
+    consumer_progress_fn progress_fn;
+    void *progress_arg;
+    char told[DM_TEXT_LEN + 1];
     bool is_closing, client_is_closed;
     unsigned timers; /* of operations, not yet closed */
     void (*on_closed)(void *arg);
@@ -70,7 +78,10 @@ struct dm {
 static void dm_free(struct dm *dm)
 {
     dm_plan_free(&dm->paused);
-    dm_plan_free(&dm->resumed);
+    dm_verify_free(&dm->verify);
+    gtid_set_del(dm->delivered);
+    gtid_set_del(dm->goal);
+    mem_free(dm->goal_plan);
     mem_free(dm->source_id);
     mem_free(dm);
 }
@@ -81,7 +92,6 @@ int dm_new(const struct consumer_dm_settings *settings, struct dm **out)
     struct dm *dm = mem_calloc(1, sizeof *dm);
     if (dm == NULL) return SLUICE_ERR_NOMEM;
     dm->loop = settings->loop;
-    dm->streams_are_whole = true;
     dm->source_id = mem_strdup(settings->source_id);
     int rv = dm->source_id == NULL ? SLUICE_ERR_NOMEM
                                    : dm_client_new(settings->loop, settings->masters, settings->master_count,
@@ -133,9 +143,10 @@ int dm_set_server(struct dm *dm, const char *server_uuid)
     return 0;
 }
 
-void dm_set_streams_whole(struct dm *dm, bool are_whole)
+void dm_set_delivered(struct dm *dm, const struct gtid_set *delivered)
 {
-    dm->streams_are_whole = are_whole;
+    gtid_set_del(dm->delivered);
+    dm->delivered = delivered == NULL ? NULL : gtid_set_copy(delivered);
 }
 
 /* ---- operations ---- */
@@ -149,18 +160,23 @@ static void on_timer_closed(uv_handle_t *handle)
     closed_if_done(dm);
 }
 
+/* The goal of a resume outlives a try of it. */
+static void keep_goal(struct op *op)
+{
+    struct dm *dm = op->dm;
+    if (op->kind != OP_RESUME || op->is_canceled || op->resume.goal == NULL || *op->plan.goal != '\0') return;
+    gtid_set_del(dm->goal);
+    dm->goal = op->resume.goal;
+    op->resume.goal = NULL;
+}
+
 static void op_free_parts(struct op *op)
 {
+    keep_goal(op);
     dm_facts_del(op->facts);
     dm_resume_free(&op->resume);
     dm_plan_free(&op->plan);
     op->facts = NULL;
-}
-
-static void count_steady(struct dm *dm, const struct dm_source *s)
-{
-    char text[DM_TEXT_LEN + 1];
-    if (dm->has_resumed) dm->steady = dm_is_resumed(&dm->resumed, s, text) == 0 ? dm->steady + 1 : 0;
 }
 
 static void tell_status(struct op *op, int status, struct upstream_error *error)
@@ -170,7 +186,6 @@ static void tell_status(struct op *op, int status, struct upstream_error *error)
     if (status == 0) status = dm_fill_status(op->facts, dm->has_paused ? &dm->paused : NULL, &found);
     if (status == SLUICE_ERR_NOMEM) upstream_error_set(error, status, 0, "memory ran out");
     if (status == 0) {
-        count_steady(dm, &op->facts->source);
         found.dm = op->facts;
         op->facts = NULL;
     }
@@ -205,9 +220,18 @@ static uint32_t left_ms(const struct op *op)
 
 static void ask(struct op *op, enum op_step step);
 
+static bool ended_canceled(struct op *op)
+{
+    if (!op->is_canceled) return false;
+    snprintf(op->text, sizeof op->text, "canceled");
+    op_end(op, SLUICE_ERR_CANCELED);
+    return true;
+}
+
 static void on_wait_over(uv_timer_t *timer)
 {
     struct op *op = timer->data;
+    if (ended_canceled(op)) return;
     if (op->start_status != 0) {
         op_end(op, op->start_status);
     } else {
@@ -335,6 +359,8 @@ static void on_ordered(void *arg, int status, const char *text, const char *body
              LOG_STR("result", status == 0 ? "ok" : op->text));
     if (status == SLUICE_ERR_CANCELED) {
         op_end(op, status);
+    } else if (ended_canceled(op)) {
+        return;
     } else if (status == 0) {
         op->backoff_ms = BACKOFF_MS;
         mark_ordered(op);
@@ -378,11 +404,22 @@ static void done(struct op *op)
     op_end(op, 0);
 }
 
+static void tell_progress(struct op *op, const char *text)
+{
+    struct dm *dm = op->dm;
+    uint64_t now = uv_now(dm->loop);
+    if (dm->progress_fn == NULL || now - op->told_ms < PROGRESS_MS || strcmp(dm->told, text) == 0) return;
+    op->told_ms = now;
+    snprintf(dm->told, sizeof dm->told, "%s", text);
+    dm->progress_fn(dm->progress_arg, text);
+}
+
 static void on_looked(struct op *op)
 {
     const struct dm_source *s = &op->facts->source;
     if (op->kind == OP_PAUSE) {
-        dm_next_pause(&op->plan, s, op->dm->streams_are_whole, &op->order);
+        const struct dm_pause pause = { op->dm->delivered, uv_now(op->dm->loop) < op->began_ms + RELAY_READS_MS };
+        dm_next_pause(&op->plan, s, &pause, &op->order);
     } else {
         dm_next_resume(&op->plan, s, &op->resume, &op->order);
     }
@@ -390,6 +427,7 @@ static void on_looked(struct op *op)
         done(op);
     } else if (op->order.act == DM_ACT_WAIT) {
         snprintf(op->text, sizeof op->text, "%s", op->order.text);
+        tell_progress(op, op->order.text);
         again(op, WAIT_MS);
     } else if (left_ms(op) == 0) {
         op_end(op, SLUICE_ERR_TIMEOUT);
@@ -411,6 +449,11 @@ static int take_answer(struct op *op, const char *body, size_t len, char *why)
     return SLUICE_ERR_INVALID;
 }
 
+static bool has_no_tasks(const struct op *op, int status)
+{
+    return status != 0 || !op->facts->source.is_known;
+}
+
 /* A question about circumstances that got no answer leaves them unknown; the checks say so. */
 static void on_answer(void *arg, int status, const char *text, const char *body, size_t len)
 {
@@ -423,13 +466,18 @@ static void on_answer(void *arg, int status, const char *text, const char *body,
         op_end(op, status);
         return;
     }
+    if (ended_canceled(op)) return;
     if (op->step == STEP_CONFIG && status != 0) op->facts->config_error = mem_strdup(why);
+    if (op->step == STEP_MEMBERS && status != 0) op->facts->members_error = mem_strdup(why);
     if (op->step == STEP_STATUS && op->kind != OP_STATUS) {
         if (status != 0) {
             again_after_failure(op);
         } else {
             on_looked(op);
         }
+    } else if (op->step == STEP_STATUS && op->dm->has_paused && has_no_tasks(op, status) &&
+               left_ms(op) > BACKOFF_MS * 2) {
+        again(op, BACKOFF_MS); /* a leader or a worker that changes in the middle of a switch */
     } else if (op->step == STEP_STATUS && status != 0) {
         op_end(op, status);
     } else if (op->step == STEP_LOCKS || op->dm->has_paused || left_ms(op) < EXTRA_MS_MIN) {
@@ -491,7 +539,9 @@ static struct op *op_new(struct dm *dm, enum op_kind kind, uint32_t timeout_ms, 
     op->facts = facts;
     op->arg = arg;
     op->backoff_ms = BACKOFF_MS;
-    op->deadline_ms = uv_now(dm->loop) + timeout_ms;
+    op->told_ms = uv_now(dm->loop);
+    op->began_ms = op->told_ms;
+    op->deadline_ms = op->began_ms + timeout_ms;
     op->next_op = dm->ops;
     dm->ops = op;
     return op;
@@ -552,23 +602,57 @@ static void order_begin(struct op *op)
     }
 }
 
+void dm_cancel(struct dm *dm)
+{
+    for (struct op *op = dm->ops; op != NULL; op = op->next_op) {
+        if (op->kind == OP_STATUS || op->is_canceled) continue;
+        op->is_canceled = true; /* a call that is under way comes back first */
+        if (uv_is_active((uv_handle_t *)&op->timer)) uv_timer_start(&op->timer, on_wait_over, 0, 0);
+    }
+}
+
+void dm_set_progress(struct dm *dm, consumer_progress_fn fn, void *arg)
+{
+    dm->progress_fn = fn;
+    dm->progress_arg = arg;
+}
+
 void dm_pause(struct dm *dm, const char *plan, uint32_t timeout_ms, consumer_done_fn fn, void *arg)
 {
+    dm_cancel(dm);
     struct op *op = order_new(dm, OP_PAUSE, plan, timeout_ms, fn, arg);
     if (op == NULL) return;
     keep_plan(op, plan, &dm->paused, &dm->has_paused);
-    dm->has_resumed = false;
+    dm->told[0] = '\0';
     order_begin(op);
+}
+
+/* What an earlier try of the same resume took; what one of another plan took is forgotten. */
+static int take_kept_goal(struct dm *dm, const char *plan, struct dm_resume *r)
+{
+    if (dm->goal_plan == NULL || strcmp(dm->goal_plan, plan) != 0) {
+        char *copy = mem_strdup(plan);
+        if (copy == NULL) return SLUICE_ERR_NOMEM;
+        mem_free(dm->goal_plan);
+        gtid_set_del(dm->goal);
+        dm->goal_plan = copy;
+        dm->goal = NULL;
+    }
+    if (r->goal != NULL || dm->goal == NULL) return 0;
+    r->goal = gtid_set_copy(dm->goal);
+    return r->goal == NULL ? SLUICE_ERR_NOMEM : 0;
 }
 
 void dm_resume(struct dm *dm, const char *plan, uint32_t timeout_ms, consumer_done_fn fn, void *arg)
 {
+    dm_cancel(dm);
     struct op *op = order_new(dm, OP_RESUME, plan, timeout_ms, fn, arg);
     if (op == NULL) return;
-    keep_plan(op, plan, &dm->resumed, &dm->has_resumed);
     if (op->start_status == 0) op->start_status = dm_resume_init(&op->resume, &op->plan, dm->server_uuid);
+    if (op->start_status == 0) op->start_status = take_kept_goal(dm, plan, &op->resume);
     dm->has_paused = false;
-    dm->steady = 0;
+    dm->told[0] = '\0';
+    dm_verify_free(&dm->verify);
     order_begin(op);
 }
 
@@ -587,19 +671,53 @@ int dm_plan(const struct dm *dm, const struct consumer_status *status, char **ou
     return 0;
 }
 
-int dm_judge_resumed(const struct dm *dm, const char *text, const struct consumer_status *status,
-                     struct upstream_error *error)
+int dm_narrow(const struct dm *dm, const char *text, const struct consumer_status *status, char **out_json,
+              struct upstream_error *error)
+{
+    struct dm_plan plan, now;
+    assert(status->dm != NULL);
+    int rv = dm_plan_read(text, &plan);
+    if (rv != 0) return upstream_error_set(error, rv, 0, "the plan cannot be read: %.200s", text);
+    rv = dm_plan_make(status->dm, &now);
+    if (rv == 0) {
+        dm_plan_narrow(&plan, &now);
+        dm_plan_free(&now);
+    } else if (rv == SLUICE_ERR_REFUSED) {
+        rv = 0; /* what DM does not show at the moment is not asleep */
+    }
+    char *json = rv == 0 ? dm_plan_write(&plan, dm->source_id) : NULL;
+    dm_plan_free(&plan);
+    if (json == NULL) return upstream_error_set(error, SLUICE_ERR_NOMEM, 0, "memory ran out");
+    *out_json = json;
+    return 0;
+}
+
+int dm_plan_flip(const struct dm *dm, const char *text, const char *executed, char **out_json,
+                 struct upstream_error *error)
+{
+    struct dm_plan plan;
+    int rv = dm_plan_read(text, &plan);
+    if (rv != 0) return upstream_error_set(error, rv, 0, "the plan cannot be read: %.200s", text);
+    char *goal = mem_strdup(plan.has_relay ? executed : ""); /* nobody else waits for it */
+    if (goal != NULL) {
+        mem_free(plan.goal);
+        plan.goal = goal;
+    }
+    *out_json = goal == NULL ? NULL : dm_plan_write(&plan, dm->source_id);
+    dm_plan_free(&plan);
+    return *out_json != NULL ? 0 : upstream_error_set(error, SLUICE_ERR_NOMEM, 0, "memory ran out");
+}
+
+int dm_judge_resumed(struct dm *dm, const char *text, const struct consumer_status *status,
+                     const struct consumer_evidence *evidence, bool *out_progresses, struct upstream_error *error)
 {
     struct dm_plan plan;
     char why[DM_TEXT_LEN + 1] = "";
     int rv = dm_plan_read(text, &plan);
     if (rv != 0) return upstream_error_set(error, rv, 0, "the plan cannot be read: %.200s", text);
     assert(status->dm != NULL);
-    rv = dm_is_resumed(&plan, &status->dm->source, why);
+    rv = dm_is_resumed(&plan, &status->dm->source, dm->server_uuid, evidence, &dm->verify, why, out_progresses);
     dm_plan_free(&plan);
-    if (rv == 0 && dm->has_resumed && dm->steady < STEADY_LOOKS) {
-        rv = SLUICE_ERR_BUSY; /* DM says Running before the stream is connected: it has to stay so */
-        snprintf(why, sizeof why, "Running for %u looks of %d", dm->steady, STEADY_LOOKS);
-    }
+    if (*why != '\0') snprintf(error->text, sizeof error->text, "%s", why);
     return rv == 0 ? 0 : upstream_error_set(error, rv, 0, "%s", why);
 }

@@ -145,7 +145,10 @@ static int take_worker(const json_t *entry, struct dm_source *out)
     mem_free(other->gtid);
     if (is_better) out->relay = relay;
     if (!ok) return SLUICE_ERR_NOMEM;
-    if (json_array_size(tasks) == 0) return out->is_known ? 0 : unknown(out, string_of(entry, "msg"));
+    if (json_array_size(tasks) == 0) {
+        out->is_idle = !out->is_known;
+        return out->is_known ? 0 : unknown(out, string_of(entry, "msg"));
+    }
     if (out->is_known) return unknown(out, "two workers answer for the source; wait until one has it");
     out->tasks = mem_calloc(json_array_size(tasks), sizeof *out->tasks);
     if (out->tasks == NULL || !take_string(status, "worker", &out->worker)) return SLUICE_ERR_NOMEM;
@@ -158,6 +161,7 @@ static int take_worker(const json_t *entry, struct dm_source *out)
     mem_free(out->why);
     out->why = mem_strdup("");
     out->is_known = true;
+    out->is_idle = false;
     return out->why == NULL ? SLUICE_ERR_NOMEM : 0;
 }
 
@@ -284,7 +288,9 @@ static bool take_yaml(const char *text, struct dm_facts *f)
         mem_free(f->from_host);
         f->flavor = mem_strdup(yaml_text(&doc, root, "flavor"));
         f->from_host = mem_strdup(yaml_text(&doc, from, "host"));
-        f->has_config = f->flavor != NULL && f->from_host != NULL && from != NULL;
+        mem_free(f->from_user);
+        f->from_user = mem_strdup(yaml_text(&doc, from, "user"));
+        f->has_config = f->flavor != NULL && f->from_host != NULL && f->from_user != NULL && from != NULL;
         yaml_document_delete(&doc);
     }
     yaml_parser_delete(&parser);
@@ -297,6 +303,8 @@ int dm_parse_source_config(const char *body, size_t len, struct dm_facts *out, c
     json_t *answer = load(body, len, error, &rv);
     if (answer == NULL) return rv;
     if (!is_true(answer, "result")) {
+        /* The words of every version (server.go: GetCfg); other failures leave it open whether the source is there. */
+        out->is_absent = strcmp(string_of(answer, "msg"), "source not found") == 0;
         snprintf(error, DM_ERROR_LEN + 1, "%.300s", string_of(answer, "msg"));
         rv = SLUICE_ERR_REFUSED;
     } else if (!take_yaml(string_of(answer, "cfg"), out) || !out->has_config) {
@@ -317,7 +325,9 @@ int dm_parse_operated(const char *body, size_t len, const char *source_id, char 
     const json_t *sources = json_object_get(answer, "sources");
     bool is_ours = false;
     if (!is_true(answer, "result")) {
-        snprintf(error, DM_ERROR_LEN + 1, "%.380s", string_of(answer, "msg"));
+        const char *msg = string_of(answer, "msg");
+        /* start-task: where its pre-check failed, what failed is told apart, and msg is empty (server.go: StartTask) */
+        snprintf(error, DM_ERROR_LEN + 1, "%.380s", *msg == '\0' ? string_of(answer, "checkResult") : msg);
         rv = SLUICE_ERR_REFUSED;
     }
     for (size_t i = 0; rv == 0 && i < json_array_size(sources); i++) {

@@ -36,5 +36,8 @@ SLUICE_MUSTCHECK int replica_is_resumed(const struct replica_plan *plan, const s
 
 /* ---- manual: the operator has paused it and says what it has ---- */
 
-/* manual_fill_status - |gtid_s| NULL: not given, and the status says what to do. 0 or SLUICE_ERR_NOMEM. */
-SLUICE_MUSTCHECK int manual_fill_status(const struct gtid_set *gtid_s, struct consumer_status *out);
+/*
+ * manual_fill_status - |gtid_s| NULL: not given. Then what was delivered stands for it, if |has_delivered|, and S is not known
+ * (is_known false); else the status is a refusal that says what to do. 0 or SLUICE_ERR_NOMEM.
+ */
+SLUICE_MUSTCHECK int manual_fill_status(const struct gtid_set *gtid_s, bool has_delivered, struct consumer_status *out);

@@ -17,8 +17,10 @@ struct bypass_input {
     const char *server; /* name, for the texts */
     const struct threads_row *rows;
     size_t row_count;
-    const char *own_user;                      /* Sluice's own account */
-    const enum threads_class *classes;         /* of threads_judge(), one a row */
+    const char *own_user;              /* Sluice's own account */
+    const enum threads_class *classes; /* of threads_judge(), one a row */
+    const struct threads_leg *legs;    /* of Sluice, for the addresses of those who read by them */
+    size_t leg_count;
     const char (*users)[THREADS_USER_LEN + 1]; /* accounts that read binlogs through Sluice: the consumer's */
     size_t user_count;
     struct bypass_channel *channels;
@@ -28,6 +30,6 @@ struct bypass_input {
 
 /*
  * bypass_add_checks - a line C14 that names every session of the consumer's account, and every binlog dump thread, that is neither
- * ours nor a backend's. A dump thread of another account only warns: it may be a replica that has nothing to do with the consumer.
+ * ours nor a backend's; where there is none, the readers that do come through Sluice, each by its own client's address. A dump thread of another account only warns: it may be a replica that has nothing to do with the consumer.
  */
 void bypass_add_checks(struct check_list *list, struct bypass_input *in);

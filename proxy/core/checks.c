@@ -83,9 +83,10 @@ void checks_add_consumer(struct check_list *list, const struct consumer_status *
     for (size_t i = 0; i < status->task_count; i++) {
         const struct consumer_task *t = &status->tasks[i];
         bool is_lost = t->blocks || t->stage == CONSUMER_STAGE_UNKNOWN;
+        const char *fate = t->is_reading || t->is_applying ? ", would be paused" : ", left alone";
         check_add(list, "C13", "consumer", is_lost ? CHECK_FAIL : CHECK_OK,
-                  "wait until the task is in a state in which it can be paused", "%s: %s%s%s", t->name,
-                  consumer_stage_name(t->stage), *t->detail == '\0' ? "" : ", ", t->detail);
+                  "wait until the task is in a state in which it can be paused", "%s: %s%s%s%s", t->name,
+                  consumer_stage_name(t->stage), is_lost ? "" : fate, *t->detail == '\0' ? "" : ", ", t->detail);
     }
 }
 
@@ -110,7 +111,11 @@ static const char *gate_todo(const struct gtid_gate_condition *c, bool new_repli
     if (is_unknown)
         return "it cannot be read any more: take the risk with --accept-loss=unknown, or bring that server back";
     switch (c->rule) {
-    case GTID_GATE_PURGED_IN_READER: /* the server itself would answer 1236; nothing that is accepted changes that */
+    case GTID_GATE_PURGED_IN_READER:
+        if (c->status == GTID_GATE_UNKNOWN)
+            return "this reader can go on from neither server: begin it anew; the others are not kept waiting for it";
+        /* the server itself would answer 1236; nothing that is accepted changes that */
+        return "this server has purged binlogs that are still needed: choose another, or let the reader catch up first";
     case GTID_GATE_PURGED_IN_VALIDATOR:
     case GTID_GATE_PURGED_IN_DELIVERED:
         return "this server has purged binlogs that are still needed: choose another, or let the reader catch up first";

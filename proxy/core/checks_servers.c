@@ -46,7 +46,7 @@ static void add_identity(struct check_list *list, const struct checks_servers *i
               "another server answers there (reinstalled?): if that is meant, sluice repin SOURCE BACKEND",
               "%s: %s, pinned: %s", in->new_name, f->server_uuid, *in->new_pin == '\0' ? "(not yet)" : in->new_pin);
     bool is_other = *in->old_uuid == '\0' || !is_same(in->old_uuid, f->server_uuid);
-    check_add(list, "C10", "another-server", is_other ? CHECK_OK : CHECK_FAIL,
+    check_add(list, "C10", "another-server", is_other || in->may_be_one ? CHECK_OK : CHECK_FAIL,
               "both names lead to one server: correct the addresses of the backends", "%s and %s are %s: %s, %s",
               in->old_name, in->new_name, is_other ? "two servers" : "one server, by server_uuid",
               *in->old_uuid == '\0' ? "(not known)" : in->old_uuid, f->server_uuid);
@@ -70,21 +70,12 @@ static void add_identity(struct check_list *list, const struct checks_servers *i
     }
 }
 
-/* MariaDB's GTIDs are another matter; DM breaks over two switches there (tiflow #10741). A family change only warns: upgrades go that way. */
+/* MariaDB's GTIDs are another matter; DM breaks over two switches there (tiflow #10741). */
 static void add_version(struct check_list *list, const struct checks_servers *in)
 {
     const struct facts *f = in->new_facts;
-    if (f->is_mariadb) {
-        check_add(list, "C11", "version", CHECK_FAIL, "MariaDB's GTIDs are not supported: use a MySQL server", "%s: %s",
-                  in->new_name, f->version);
-        return;
-    }
-    bool is_same_family = in->old_facts == NULL || in->old_facts->version_id / 100 == f->version_id / 100;
-    check_add(list, "C11", "version", is_same_family ? CHECK_OK : CHECK_WARN,
-              "the consumer may have cached what the old version knew: see that its version supports the new one",
-              "%s: %s%s%s%s%s", in->new_name, f->version, in->old_facts == NULL ? "" : ", ",
-              in->old_facts == NULL ? "" : in->old_name, in->old_facts == NULL ? "" : ": ",
-              in->old_facts == NULL ? "" : in->old_facts->version);
+    check_add(list, "C11", "version", f->is_mariadb ? CHECK_FAIL : CHECK_OK,
+              "MariaDB's GTIDs are not supported: use a MySQL server", "%s: %s", in->new_name, f->version);
 }
 
 static void add_binlog(struct check_list *list, const struct checks_servers *in)
@@ -127,6 +118,18 @@ static void add_content(struct check_list *list, const struct checks_servers *in
                   "%s, channel '%s': %s", in->new_name, c->name, c->filters);
     }
     if (!is_filtered) check_add(list, "C09", "replication-filters", CHECK_OK, "", "%s: none", in->new_name);
+    /* What its own binlog leaves out, no reader ever gets; as it was on the old one the reader knows it no other way. */
+    const char *left_out = f->binlog_filters == NULL ? "" : f->binlog_filters;
+    bool was_so = in->old_settings != NULL && in->old_settings->binlog_filters != NULL &&
+                  strcmp(in->old_settings->binlog_filters, left_out) == 0;
+    check_add(list, "C09", "binlog-filters",
+              *left_out == '\0' ? CHECK_OK
+              : was_so          ? CHECK_WARN
+                                : CHECK_FAIL,
+              "its binlog leaves databases out: take binlog_do_db and binlog_ignore_db away and rebuild it, or choose "
+              "another",
+              "%s: %s%s", in->new_name, *left_out == '\0' ? "none" : left_out,
+              *left_out != '\0' && was_so ? ", as on the old server" : "");
     bool skips = *f->replica_skip_errors != '\0' && !is_same(f->replica_skip_errors, "OFF");
     check_add(list, "C09", "replica_skip_errors", skips ? CHECK_FAIL : CHECK_OK,
               "a replica that skips errors may lack rows: choose another server, or rebuild this one", "%s: %s",
@@ -167,16 +170,40 @@ static void add_replication(struct check_list *list, const struct checks_servers
     }
 }
 
+/* A server that does not read the header takes it for a client's first packet, and ends every connection. */
+static void add_proxy_header(struct check_list *list, const struct checks_servers *in)
+{
+    const struct facts *f = in->new_facts;
+    if (!in->clients_are_told) return;
+    if (!f->has_proxy_networks) {
+        check_add(
+            list, "C16", "proxy-protocol", CHECK_WARN,
+            "set proxy-protocol.send: off, unless something on the server's own host reads the header for it",
+            "%s: has no variable proxy_protocol_networks: it reads no PROXY header, and clients are going to send one",
+            in->new_name);
+    } else if (*f->proxy_networks == '\0') {
+        check_add(list, "C16", "proxy-protocol", CHECK_FAIL,
+                  "set proxy_protocol_networks there to Sluice's address, or proxy-protocol.send: off",
+                  "%s: proxy_protocol_networks is empty: it would end every client's connection", in->new_name);
+    } else {
+        check_add(list, "C16", "proxy-protocol", CHECK_OK, "", "%s: proxy_protocol_networks %s", in->new_name,
+                  f->proxy_networks);
+    }
+}
+
 void checks_add_servers(struct check_list *list, const struct checks_servers *in)
 {
     add_identity(list, in);
     add_version(list, in);
+    add_proxy_header(list, in);
     if (in->new_facts->is_mariadb) return; /* its variables have other meanings */
     add_binlog(list, in);
     add_content(list, in);
+    checks_add_cached(list, in);
     add_account(list, in->new_name, in->new_facts);
     if (in->old_facts != NULL) {
+        bool is_one = in->may_be_one && is_same(in->old_uuid, in->new_facts->server_uuid);
         add_account(list, in->old_name, in->old_facts);
-        add_replication(list, in);
+        if (!is_one) add_replication(list, in);
     }
 }

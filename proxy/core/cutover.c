@@ -498,7 +498,9 @@ static void step_verify(struct cutover *c, const struct cutover_event *ev, struc
 {
     if (ev->type == CUTOVER_EV_TIME && !c->is_asked && c->now_ms >= c->ask_at_ms) ask(c, effects, CUTOVER_DO_VERIFY);
     if (ev->type != CUTOVER_EV_VERIFIED) return;
+    if (ev->status != 0 && ev->count > 0) c->deadline_ms = c->now_ms + c->limits.verify_timeout_ms;
     if (ev->status == 0) {
+        if (ev->text != NULL && *ev->text != '\0') report(c, effects, ev->text);
         end(c, effects);
     } else if (c->now_ms >= c->deadline_ms) {
         /* Nothing after the flip goes back by itself. */
@@ -557,7 +559,7 @@ static void step_abort(struct cutover *c, const struct cutover_event *ev, struct
         c->is_asked = true;
     } else if (state_is(c, TO(RESUME) | TO(UNDO_RESUME))) {
         char left[CUTOVER_TEXT_LEN + 1];
-        snprintf(left, sizeof left, "%.200s; the consumer was left as it is: resume it by hand", text);
+        snprintf(left, sizeof left, "%.380s; the consumer was left as it is: resume it by hand", text);
         c->error = 0;
         note_failure(c, CUTOVER_EXIT_UNKNOWN, SLUICE_ERR_STATE_UNKNOWN, left);
         end(c, effects);

@@ -60,8 +60,9 @@ enum cutover_event_type {
     CUTOVER_EV_FLIPPED,       /* answer to FLIP: 0 is durable, anything else unknown */
     CUTOVER_EV_OLD_COMMITTED, /* answer to COMMIT_OLD: 0 is durable */
     CUTOVER_EV_RESUMED,       /* answer to RESUME: |status| */
-    CUTOVER_EV_VERIFIED,      /* answer to VERIFY: |status|; SLUICE_ERR_BUSY: not yet, ask again; others: unhealthy */
-    CUTOVER_EV_ENDED,         /* answer to END: |status| */
+    CUTOVER_EV_VERIFIED, /* answer to VERIFY: |status|; SLUICE_ERR_BUSY: not yet, ask again; others: unhealthy; with
+                                 |count| > 0 it comes closer, and verify-timeout begins anew */
+    CUTOVER_EV_ENDED,    /* answer to END: |status| */
 };
 
 enum cutover_verdict {

@@ -5,8 +5,10 @@
 
 int delivered_init(struct delivered *d)
 {
-    *d = (struct delivered){ .all = gtid_set_new(), .whole = gtid_set_new(), .reason = "not read yet" };
-    if (d->all != NULL && d->whole != NULL) return 0;
+    *d = (struct delivered){
+        .all = gtid_set_new(), .whole = gtid_set_new(), .sent = gtid_set_new(), .reason = "not read yet"
+    };
+    if (d->all != NULL && d->whole != NULL && d->sent != NULL) return 0;
     delivered_free(d);
     return SLUICE_ERR_NOMEM;
 }
@@ -15,6 +17,7 @@ void delivered_free(struct delivered *d)
 {
     gtid_set_del(d->all);
     gtid_set_del(d->whole);
+    gtid_set_del(d->sent);
     *d = (struct delivered){ 0 };
 }
 
@@ -48,7 +51,8 @@ void delivered_gtid(struct delivered *d, const struct tracker_gtid *gtid)
 {
     if (gtid->is_anonymous) {
         delivered_unknown(d, "a transaction without a GTID was sent (gtid_mode was not ON)");
-    } else if (gtid_set_add(d->all, gtid->uuid, gtid->tag, (uint64_t)gtid->gno) != 0) {
+    } else if (gtid_set_add(d->all, gtid->uuid, gtid->tag, (uint64_t)gtid->gno) != 0 ||
+               gtid_set_add(d->sent, gtid->uuid, gtid->tag, (uint64_t)gtid->gno) != 0) {
         out_of_memory(d);
     }
 }
@@ -61,7 +65,14 @@ void delivered_whole(struct delivered *d, const struct tracker_gtid *gtid)
 
 void delivered_accept_loss(struct delivered *d, const struct gtid_set *loss)
 {
-    if (gtid_set_remove_set(d->all, loss) != 0 || gtid_set_remove_set(d->whole, loss) != 0) out_of_memory(d);
+    if (gtid_set_remove_set(d->all, loss) != 0 || gtid_set_remove_set(d->whole, loss) != 0 ||
+        gtid_set_remove_set(d->sent, loss) != 0)
+        out_of_memory(d);
+}
+
+void delivered_new_server(struct delivered *d)
+{
+    gtid_set_clear(d->sent);
 }
 
 struct gtid_set *delivered_part(const struct delivered *d)

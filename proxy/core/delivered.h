@@ -16,7 +16,9 @@ enum { DELIVERED_REASON_LEN = 160 };
 struct delivered {
     struct gtid_set *all;   /* asked for and answered, sent whole, and sent in part */
     struct gtid_set *whole; /* the same without those sent in part only */
-    bool is_known;          /* false: |all| may lack something, |reason| says why */
+    struct gtid_set
+        *sent;     /* transactions that the active server itself sent since it is active: it has them, for ever */
+    bool is_known; /* false: |all| may lack something, |reason| says why */
     char reason[DELIVERED_REASON_LEN + 1];
 };
 
@@ -38,5 +40,7 @@ void delivered_whole(struct delivered *d, const struct tracker_gtid *gtid);
 void delivered_unknown(struct delivered *d, const char *reason);
 /* delivered_accept_loss - an operator accepted |loss|. */
 void delivered_accept_loss(struct delivered *d, const struct gtid_set *loss);
+/* delivered_new_server - another server is the active one, or the same was rebuilt: what was sent says nothing of it. */
+void delivered_new_server(struct delivered *d);
 /* delivered_part - a new set of what was sent in part only, NULL when memory ran out. */
 SLUICE_MUSTCHECK struct gtid_set *delivered_part(const struct delivered *d);

@@ -3,6 +3,7 @@
 #include "core/dm.h"
 #include <stdio.h>
 #include <string.h>
+#include "core/dm_internal.h"
 #include "core/error.h"
 #include "core/mem.h"
 #include "core/text.h"
@@ -75,6 +76,8 @@ void dm_facts_free(struct dm_facts *f)
     mem_free(f->leader);
     mem_free(f->worker);
     mem_free(f->config_error);
+    mem_free(f->members_error);
+    mem_free(f->from_user);
     mem_free(f->flavor);
     mem_free(f->from_host);
     for (size_t i = 0; i < f->lock_count; i++) {
@@ -107,17 +110,14 @@ void dm_plan_free(struct dm_plan *p)
         mem_free(p->validators[i].mode);
     }
     mem_free(p->tasks);
+    mem_free(p->was_in_error);
+    mem_free(p->goal);
     mem_free(p->validators);
     mem_free(p->relay_worker);
     *p = (struct dm_plan){ 0 };
 }
 
 /* ---- stages ---- */
-
-static const char *text_of(const char *s)
-{
-    return s == NULL ? "" : s;
-}
 
 enum consumer_stage dm_stage_of(enum dm_stage stage, const struct dm_result *result)
 {
@@ -138,35 +138,12 @@ enum consumer_stage dm_stage_of(enum dm_stage stage, const struct dm_result *res
     return CONSUMER_STAGE_UNKNOWN;
 }
 
-static enum consumer_stage task_stage(const struct dm_task *t)
+enum consumer_stage dm_task_stage(const struct dm_task *t)
 {
     return dm_stage_of(t->stage, &t->result);
 }
 
-static bool is_quiet(enum consumer_stage stage)
-{
-    return stage == CONSUMER_STAGE_PAUSED_BY_COMMAND || stage == CONSUMER_STAGE_STOPPED ||
-           stage == CONSUMER_STAGE_FINISHED;
-}
-
-/* Something that we pause: it reads, or DM may make it read again. */
-static bool is_awake(enum consumer_stage stage)
-{
-    return stage == CONSUMER_STAGE_RUNNING || stage == CONSUMER_STAGE_PAUSED_BY_ERROR ||
-           stage == CONSUMER_STAGE_IN_MOTION;
-}
-
-static bool relay_is_quiet(const struct dm_relay *r)
-{
-    return !r->is_present || is_quiet(dm_stage_of(r->stage, &r->result));
-}
-
-static bool validation_is_quiet(const struct dm_validation *v)
-{
-    return !v->is_present || is_quiet(dm_stage_of(v->stage, &v->result));
-}
-
-static const struct dm_task *find_task(const struct dm_source *s, const char *name)
+const struct dm_task *dm_find_task(const struct dm_source *s, const char *name)
 {
     for (size_t i = 0; i < s->task_count; i++) {
         if (strcmp(s->tasks[i].name, name) == 0) return &s->tasks[i];
@@ -174,8 +151,7 @@ static const struct dm_task *find_task(const struct dm_source *s, const char *na
     return NULL;
 }
 
-/* NULL: empty, no set, or no memory; each of them means that it cannot be told. */
-static struct gtid_set *set_of(const char *gtid)
+struct gtid_set *dm_set_of(const char *gtid)
 {
     struct gtid_set *set = NULL;
     if (gtid == NULL || *gtid == '\0' || gtid_set_parse(gtid, strlen(gtid), &set, NULL) != 0) return NULL;
@@ -184,6 +160,22 @@ static struct gtid_set *set_of(const char *gtid)
         return NULL;
     }
     return set;
+}
+
+uint64_t dm_relay_lag(const struct dm_relay *relay, const struct dm_task *t, uint64_t *out_has)
+{
+    struct gtid_set *has = dm_set_of(relay->gtid), *wanted = dm_set_of(t->syncer_gtid), *missing = NULL;
+    uint64_t lag = 0;
+    *out_has = wanted == NULL ? 0 : gtid_set_count(wanted);
+    if (wanted != NULL && has == NULL) {
+        lag = UINT64_MAX;
+    } else if (wanted != NULL && !gtid_set_contains(has, wanted)) {
+        lag = gtid_set_subtract(wanted, has, &missing) == 0 ? gtid_set_count(missing) : UINT64_MAX;
+    }
+    gtid_set_del(has);
+    gtid_set_del(wanted);
+    gtid_set_del(missing);
+    return lag;
 }
 
 /* ---- the plan ---- */
@@ -198,16 +190,17 @@ bool dm_plan_has(const struct dm_plan *p, const char *task)
 
 static int plan_add(const struct dm_task *t, struct dm_plan *p)
 {
-    if (is_awake(task_stage(t))) {
+    if (consumer_stage_is_awake(dm_task_stage(t))) {
         p->tasks[p->task_count] = mem_strdup(t->name);
         if (p->tasks[p->task_count] == NULL) return SLUICE_ERR_NOMEM;
+        p->was_in_error[p->task_count] = dm_task_stage(t) == CONSUMER_STAGE_PAUSED_BY_ERROR;
         p->task_count++;
     }
     const struct dm_validation *v = &t->validation;
-    if (v->is_present && is_awake(dm_stage_of(v->stage, &v->result))) {
+    if (v->is_present && consumer_stage_is_awake(dm_stage_of(v->stage, &v->result))) {
         struct dm_plan_validator *out = &p->validators[p->validator_count++];
         out->task = mem_strdup(t->name);
-        out->mode = mem_strdup(text_of(v->mode));
+        out->mode = mem_strdup(dm_text_of(v->mode));
         if (out->task == NULL || out->mode == NULL) return SLUICE_ERR_NOMEM;
     }
     return 0;
@@ -219,10 +212,13 @@ int dm_plan_make(const struct dm_facts *f, struct dm_plan *out)
     struct dm_plan p = { 0 };
     if (!s->is_known) return SLUICE_ERR_REFUSED;
     p.tasks = mem_calloc(s->task_count + 1, sizeof *p.tasks);
+    p.was_in_error = mem_calloc(s->task_count + 1, sizeof *p.was_in_error);
     p.validators = mem_calloc(s->task_count + 1, sizeof *p.validators);
-    p.has_relay = s->relay.is_present && is_awake(dm_stage_of(s->relay.stage, &s->relay.result));
-    p.relay_worker = mem_strdup(p.has_relay && f->has_config && !f->enable_relay ? text_of(s->worker) : "");
-    int rv = p.tasks == NULL || p.validators == NULL || p.relay_worker == NULL ? SLUICE_ERR_NOMEM : 0;
+    p.goal = mem_strdup("");
+    p.has_relay = s->relay.is_present && consumer_stage_is_awake(dm_stage_of(s->relay.stage, &s->relay.result));
+    p.relay_worker = mem_strdup(p.has_relay && f->has_config && !f->enable_relay ? dm_text_of(s->worker) : "");
+    bool has_all = p.tasks != NULL && p.was_in_error != NULL && p.validators != NULL && p.goal != NULL;
+    int rv = has_all && p.relay_worker != NULL ? 0 : SLUICE_ERR_NOMEM;
     for (size_t i = 0; rv == 0 && i < s->task_count; i++)
         rv = plan_add(&s->tasks[i], &p);
     if (rv != 0) {
@@ -231,6 +227,38 @@ int dm_plan_make(const struct dm_facts *f, struct dm_plan *out)
     }
     *out = p;
     return 0;
+}
+
+static bool names_validator(const struct dm_plan *p, const char *task)
+{
+    for (size_t i = 0; i < p->validator_count; i++) {
+        if (strcmp(p->validators[i].task, task) == 0) return true;
+    }
+    return false;
+}
+
+void dm_plan_narrow(struct dm_plan *plan, const struct dm_plan *now)
+{
+    size_t tasks = 0, validators = 0;
+    for (size_t i = 0; i < plan->task_count; i++) {
+        if (!dm_plan_has(now, plan->tasks[i])) {
+            mem_free(plan->tasks[i]);
+            continue;
+        }
+        plan->was_in_error[tasks] = plan->was_in_error[i];
+        plan->tasks[tasks++] = plan->tasks[i];
+    }
+    for (size_t i = 0; i < plan->validator_count; i++) {
+        if (names_validator(now, plan->validators[i].task)) {
+            plan->validators[validators++] = plan->validators[i];
+            continue;
+        }
+        mem_free(plan->validators[i].task);
+        mem_free(plan->validators[i].mode);
+    }
+    plan->task_count = tasks;
+    plan->validator_count = validators;
+    plan->has_relay = plan->has_relay && now->has_relay;
 }
 
 /* ---- as a consumer's status ---- */
@@ -245,14 +273,14 @@ static int fill_task(const struct dm_task *t, bool is_ours, struct consumer_task
 {
     struct text detail = TEXT_INIT;
     out->name = mem_strdup(t->name);
-    out->stage = task_stage(t);
-    out->is_reading = is_awake(out->stage);
-    out->s = t->has_sync ? set_of(t->syncer_gtid) : NULL;
-    text_printf(&detail, "unit %s", text_of(t->unit_text));
+    out->stage = dm_task_stage(t);
+    out->is_reading = consumer_stage_is_awake(out->stage);
+    out->s = t->has_sync ? dm_set_of(t->syncer_gtid) : NULL;
+    text_printf(&detail, "unit %s", dm_text_of(t->unit_text));
     if (t->has_sync && t->is_local) text_puts(&detail, ", reads the relay");
     if (out->stage == CONSUMER_STAGE_RUNNING && out->s != NULL)
         text_puts(&detail, ", gtid-S up to 30 s old while it runs");
-    if (*text_of(t->result.error) != '\0') text_printf(&detail, ", %.300s", t->result.error);
+    if (*dm_text_of(t->result.error) != '\0') text_printf(&detail, ", %.300s", t->result.error);
     if (is_loading(t)) {
         out->blocks = true;
         text_puts(&detail, "; wait until the full load has ended: a dump that is cut starts from zero");
@@ -279,8 +307,8 @@ static int fill_relay(const struct dm_relay *r, struct consumer_part *out)
     if (!r->is_present) return 0;
     out->is_present = true;
     out->stage = dm_stage_of(r->stage, &r->result);
-    out->position = set_of(r->gtid);
-    out->detail = mem_strdup(text_of(r->sub_dir));
+    out->position = dm_set_of(r->gtid);
+    out->detail = mem_strdup(dm_text_of(r->sub_dir));
     return out->detail == NULL ? SLUICE_ERR_NOMEM : 0;
 }
 
@@ -291,9 +319,9 @@ static int fill_validator(const struct dm_source *s, struct consumer_part *out)
         const struct dm_validation *v = &s->tasks[i].validation;
         if (!v->is_present) continue;
         enum consumer_stage stage = dm_stage_of(v->stage, &v->result);
-        if (!out->is_present || !is_quiet(stage)) out->stage = stage;
+        if (!out->is_present || !consumer_stage_is_quiet(stage)) out->stage = stage;
         out->is_present = true;
-        struct gtid_set *set = set_of(v->gtid), *common = NULL;
+        struct gtid_set *set = dm_set_of(v->gtid), *common = NULL;
         if (set != NULL && out->position != NULL) {
             int rv = gtid_set_intersect(set, out->position, &common);
             gtid_set_del(set);
@@ -320,7 +348,7 @@ static int fill_tasks(const struct dm_source *s, const struct dm_plan *plan, str
         rv = fill_task(&s->tasks[i], is_ours, &out->tasks[out->task_count++]);
     }
     for (size_t i = 0; rv == 0 && i < planned; i++) {
-        if (find_task(s, plan->tasks[i]) == NULL) rv = fill_missing(plan->tasks[i], &out->tasks[out->task_count++]);
+        if (dm_find_task(s, plan->tasks[i]) == NULL) rv = fill_missing(plan->tasks[i], &out->tasks[out->task_count++]);
     }
     return rv;
 }
@@ -331,7 +359,7 @@ static int refuse_unknown(const struct dm_source *s, struct consumer_status *out
     text_printf(&t,
                 "DM does not show the tasks of this source, which is not the same as having none: %.400s; see "
                 "query-status, or use a consumer of type none if DM does not read from here",
-                *text_of(s->why) == '\0' ? "no reason given" : s->why);
+                *dm_text_of(s->why) == '\0' ? "no reason given" : s->why);
     out->refusal = text_take(&t);
     return out->refusal == NULL ? SLUICE_ERR_NOMEM : 0;
 }
@@ -344,7 +372,7 @@ int dm_fill_status(const struct dm_facts *f, const struct dm_plan *plan, struct 
     if (rv == 0) rv = fill_relay(&s->relay, &c.relay);
     if (rv == 0) rv = fill_validator(s, &c.validator);
     if (rv == 0 && !s->is_known) rv = refuse_unknown(s, &c);
-    if (rv == 0 && *text_of(f->from_host) != '\0') {
+    if (rv == 0 && *dm_text_of(f->from_host) != '\0') {
         c.source_host = mem_strdup(f->from_host);
         if (c.source_host == NULL) rv = SLUICE_ERR_NOMEM;
     }
@@ -353,235 +381,5 @@ int dm_fill_status(const struct dm_facts *f, const struct dm_plan *plan, struct 
         return rv;
     }
     *out = c;
-    return 0;
-}
-
-/* ---- pausing ---- */
-
-static void next(struct dm_next *out, enum dm_act act, size_t index, const char *what, const char *name)
-{
-    out->act = act;
-    out->index = index;
-    snprintf(out->text, sizeof out->text, "%s%s%s", what, *name == '\0' ? "" : " ", name);
-}
-
-static bool pause_relay(const struct dm_plan *plan, const struct dm_source *s, bool is_whole, struct dm_next *out)
-{
-    const struct dm_relay *r = &s->relay;
-    if (!plan->has_relay || !r->is_present) return false;
-    enum consumer_stage stage = dm_stage_of(r->stage, &r->result);
-    if (stage == CONSUMER_STAGE_STOPPED) return false;
-    if (!is_whole) {
-        next(out, DM_ACT_STOP_RELAY, 0, "stop the relay, whose stream may have been cut inside a transaction", "");
-    } else if (is_quiet(stage)) {
-        return false;
-    } else if (stage == CONSUMER_STAGE_IN_MOTION || stage == CONSUMER_STAGE_UNKNOWN) {
-        next(out, DM_ACT_WAIT, 0, "the relay is", dm_stage_name(r->stage));
-    } else {
-        next(out, DM_ACT_PAUSE_RELAY, 0, "pause the relay", "");
-    }
-    return true;
-}
-
-static bool pause_validators(const struct dm_plan *plan, const struct dm_source *s, struct dm_next *out)
-{
-    for (size_t i = 0; i < plan->validator_count; i++) {
-        const struct dm_task *t = find_task(s, plan->validators[i].task);
-        if (t == NULL || validation_is_quiet(&t->validation)) continue;
-        next(out, DM_ACT_STOP_VALIDATION, i, "stop the validator of task", t->name);
-        return true;
-    }
-    return false;
-}
-
-static bool pause_tasks(const struct dm_plan *plan, const struct dm_source *s, struct dm_next *out)
-{
-    for (size_t i = 0; i < plan->task_count; i++) {
-        const struct dm_task *t = find_task(s, plan->tasks[i]);
-        enum consumer_stage stage = t == NULL ? CONSUMER_STAGE_UNKNOWN : task_stage(t);
-        if (is_quiet(stage)) continue;
-        if (t == NULL) {
-            next(out, DM_ACT_WAIT, i, "DM does not show task", plan->tasks[i]);
-        } else if (stage == CONSUMER_STAGE_RUNNING || stage == CONSUMER_STAGE_PAUSED_BY_ERROR) {
-            next(out, DM_ACT_PAUSE_TASK, i, "pause task", t->name);
-        } else {
-            next(out, DM_ACT_WAIT, i, "wait for task", t->name);
-        }
-        return true;
-    }
-    return false;
-}
-
-void dm_next_pause(const struct dm_plan *plan, const struct dm_source *s, bool relay_is_whole, struct dm_next *out)
-{
-    if (!s->is_known) {
-        next(out, DM_ACT_WAIT, 0, "DM does not show this source's tasks:", text_of(s->why));
-        return;
-    }
-    if (pause_relay(plan, s, relay_is_whole, out)) return;
-    if (pause_validators(plan, s, out)) return;
-    if (pause_tasks(plan, s, out)) return;
-    next(out, DM_ACT_DONE, 0, "quiet", "");
-}
-
-/* ---- resuming ---- */
-
-int dm_resume_init(struct dm_resume *r, const struct dm_plan *plan, const char *server_uuid)
-{
-    *r = (struct dm_resume){ .server_uuid = server_uuid,
-                             .tasks_ordered = mem_calloc(plan->task_count + 1, sizeof *r->tasks_ordered),
-                             .validators_ordered =
-                                 mem_calloc(plan->validator_count + 1, sizeof *r->validators_ordered) };
-    if (r->tasks_ordered != NULL && r->validators_ordered != NULL) return 0;
-    dm_resume_free(r);
-    return SLUICE_ERR_NOMEM;
-}
-
-void dm_resume_free(struct dm_resume *r)
-{
-    mem_free(r->tasks_ordered);
-    mem_free(r->validators_ordered);
-    gtid_set_del(r->goal);
-    *r = (struct dm_resume){ 0 };
-}
-
-static bool contains(const char *super, const char *sub)
-{
-    struct gtid_set *a = set_of(super), *b = set_of(sub);
-    bool is_in = b == NULL || (a != NULL && gtid_set_contains(a, b));
-    gtid_set_del(a);
-    gtid_set_del(b);
-    return is_in;
-}
-
-/* It writes into the new server's sub directory and has there all that the tasks already have. */
-static bool relay_has_passed(const struct dm_plan *plan, const struct dm_source *s, const struct dm_resume *r,
-                             struct dm_next *out)
-{
-    const struct dm_relay *relay = &s->relay;
-    size_t len = strlen(text_of(r->server_uuid));
-    if (len > 0 && strncmp(text_of(relay->sub_dir), r->server_uuid, len) != 0) {
-        next(out, DM_ACT_WAIT, 0, "the relay has not begun the new server's sub directory:", text_of(relay->sub_dir));
-        return false;
-    }
-    for (size_t i = 0; i < plan->task_count; i++) {
-        const struct dm_task *t = find_task(s, plan->tasks[i]);
-        if (t == NULL || contains(relay->gtid, t->syncer_gtid)) continue;
-        next(out, DM_ACT_WAIT, i, "the relay reads again, and has not passed the tasks yet:", text_of(relay->gtid));
-        return false;
-    }
-    return true;
-}
-
-static bool resume_relay(const struct dm_plan *plan, const struct dm_source *s, struct dm_resume *r,
-                         struct dm_next *out)
-{
-    const struct dm_relay *relay = &s->relay;
-    if (!plan->has_relay || !relay->is_present || relay->stage == DM_STAGE_STOPPED) return false; /* later, anew */
-    if (relay->stage == DM_STAGE_RUNNING) return !relay_has_passed(plan, s, r, out);
-    if (relay->stage == DM_STAGE_PAUSED && !r->relay_is_ordered) {
-        next(out, DM_ACT_RESUME_RELAY, 0, "resume the relay", "");
-    } else { /* an error of its own, such as another server than before: DM resumes it by itself */
-        next(out, DM_ACT_WAIT, 0, "the relay is not running yet:", text_of(relay->result.error));
-    }
-    return true;
-}
-
-static bool resume_tasks(const struct dm_plan *plan, const struct dm_source *s, struct dm_resume *r,
-                         struct dm_next *out)
-{
-    for (size_t i = 0; i < plan->task_count; i++) {
-        const struct dm_task *t = find_task(s, plan->tasks[i]);
-        if (r->tasks_ordered[i] || (t != NULL && t->stage == DM_STAGE_RUNNING)) continue;
-        if (t != NULL && t->stage == DM_STAGE_PAUSED) {
-            next(out, DM_ACT_RESUME_TASK, i, "resume task", t->name);
-        } else {
-            next(out, DM_ACT_WAIT, i, t == NULL ? "DM does not show task" : "wait for task", plan->tasks[i]);
-        }
-        return true;
-    }
-    return false;
-}
-
-/* What the server has, as the worker saw it after the tasks ran again: it holds all that was there at the flip. */
-static bool take_goal(const struct dm_plan *plan, const struct dm_source *s, struct dm_resume *r)
-{
-    for (size_t i = 0; r->goal == NULL && i < plan->task_count; i++) {
-        const struct dm_task *t = find_task(s, plan->tasks[i]);
-        if (t != NULL) r->goal = set_of(t->master_gtid);
-    }
-    return r->goal != NULL;
-}
-
-static bool restart_relay(const struct dm_plan *plan, const struct dm_source *s, struct dm_resume *r,
-                          struct dm_next *out)
-{
-    bool is_there = s->relay.is_present && s->relay.stage != DM_STAGE_STOPPED;
-    if (!plan->has_relay || is_there || r->relay_is_ordered) return false;
-    if (plan->task_count > 0 && !take_goal(plan, s, r)) {
-        next(out, DM_ACT_WAIT, 0, "the worker does not say yet what the new server has", "");
-        return true;
-    }
-    for (size_t i = 0; i < plan->task_count; i++) {
-        const struct dm_task *t = find_task(s, plan->tasks[i]);
-        struct gtid_set *has = t == NULL ? NULL : set_of(t->syncer_gtid);
-        bool has_passed = has != NULL && gtid_set_contains(has, r->goal);
-        gtid_set_del(has);
-        if (has_passed) continue;
-        next(out, DM_ACT_WAIT, i,
-             "the relay is started once this task has passed what the server had:", plan->tasks[i]);
-        return true;
-    }
-    next(out, DM_ACT_START_RELAY, 0, "start the relay anew", "");
-    return true;
-}
-
-static bool start_validators(const struct dm_plan *plan, const struct dm_source *s, const struct dm_resume *r,
-                             struct dm_next *out)
-{
-    for (size_t i = 0; i < plan->validator_count; i++) {
-        const struct dm_task *t = find_task(s, plan->validators[i].task);
-        bool runs = t != NULL && t->validation.is_present && t->validation.stage == DM_STAGE_RUNNING;
-        if (runs || r->validators_ordered[i]) continue;
-        next(out, DM_ACT_START_VALIDATION, i, "start the validator of task", plan->validators[i].task);
-        return true;
-    }
-    return false;
-}
-
-void dm_next_resume(const struct dm_plan *plan, const struct dm_source *s, struct dm_resume *r, struct dm_next *out)
-{
-    if (!s->is_known) {
-        next(out, DM_ACT_WAIT, 0, "DM does not show this source's tasks:", text_of(s->why));
-        return;
-    }
-    if (resume_relay(plan, s, r, out)) return;
-    if (resume_tasks(plan, s, r, out)) return;
-    if (restart_relay(plan, s, r, out)) return;
-    if (start_validators(plan, s, r, out)) return;
-    next(out, DM_ACT_DONE, 0, "resumed", "");
-}
-
-int dm_is_resumed(const struct dm_plan *plan, const struct dm_source *s, char *out_text)
-{
-    if (!s->is_known) {
-        snprintf(out_text, DM_TEXT_LEN + 1, "DM does not show this source's tasks: %.300s", text_of(s->why));
-        return SLUICE_ERR_BUSY;
-    }
-    for (size_t i = 0; i < plan->task_count; i++) {
-        const struct dm_task *t = find_task(s, plan->tasks[i]);
-        if (t != NULL && t->stage == DM_STAGE_RUNNING) continue;
-        enum consumer_stage stage = t == NULL ? CONSUMER_STAGE_UNKNOWN : task_stage(t);
-        snprintf(out_text, DM_TEXT_LEN + 1, "task %s: %s, %.300s", plan->tasks[i], consumer_stage_name(stage),
-                 t == NULL ? "DM does not show it" : text_of(t->result.error));
-        /* An error of its own is tried again by DM itself; until verify-timeout it may yet run. */
-        return stage == CONSUMER_STAGE_PAUSED_BY_ERROR ? SLUICE_ERR_QUERY : SLUICE_ERR_BUSY;
-    }
-    const struct dm_relay *r = &s->relay;
-    if (plan->has_relay && (!r->is_present || r->stage != DM_STAGE_RUNNING)) {
-        snprintf(out_text, DM_TEXT_LEN + 1, "the relay does not run: %s, %.300s", dm_stage_name(r->stage),
-                 text_of(r->result.error));
-        return relay_is_quiet(r) ? SLUICE_ERR_BUSY : SLUICE_ERR_QUERY;
-    }
     return 0;
 }

@@ -3,6 +3,7 @@
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include "core/attr.h"
 #include "core/positions.h"
 
@@ -76,6 +77,7 @@ struct dm_relay {
 /* A query-status of one source. */
 struct dm_source {
     bool is_known; /* its worker answered and named its tasks; nothing below counts otherwise */
+    bool is_idle;  /* not known because its worker answered and has no task of it */
     char *why;     /* DM's own words where it is not known; "" else */
     char *worker;
     struct dm_task *tasks;
@@ -90,16 +92,19 @@ struct dm_lock {
 
 /* All that a check wants to know beside the tasks. */
 struct dm_facts {
-    char *leader; /* name and address, "" when there is none */
+    char *leader;        /* name and address, "" when there is none */
+    char *members_error; /* why nothing is known of masters and workers; NULL when it is */
     unsigned masters, masters_alive;
     bool is_bound; /* a worker has this source */
     char *worker;  /* which */
     bool has_config;
+    bool is_absent;     /* DM says that it has no such source */
     char *config_error; /* why there is none: "" or DM's words */
     bool enable_gtid, enable_relay;
     char *flavor;
     char *from_host; /* where DM reads from; "" when not told */
     unsigned from_port;
+    char *from_user; /* the account it reads with; "" when not told */
     bool locks_are_known;
     struct dm_lock *locks;
     size_t lock_count;
@@ -132,11 +137,14 @@ struct dm_plan_validator {
 
 struct dm_plan {
     char **tasks;
+    bool *was_in_error; /* one a task: Paused by an error before anything was ordered; DM goes on trying by itself */
     size_t task_count;
     bool has_relay;     /* it was Running, or Paused by an error */
     char *relay_worker; /* where it was started by name; "" when it belongs to the source */
     struct dm_plan_validator *validators;
     size_t validator_count;
+    char *
+        goal; /* what the new server had at the flip; "" before it. A relay that was stopped starts once the tasks have it */
 };
 
 void dm_plan_free(struct dm_plan *p);
@@ -145,6 +153,8 @@ void dm_plan_free(struct dm_plan *p);
  * SLUICE_ERR_REFUSED where |f->source| is not known.
  */
 SLUICE_MUSTCHECK int dm_plan_make(const struct dm_facts *f, struct dm_plan *out);
+/* dm_plan_narrow - take from |plan| what |now|, a later one, does not name: somebody put it to sleep meanwhile, and it stays so. */
+void dm_plan_narrow(struct dm_plan *plan, const struct dm_plan *now);
 /* dm_plan_has - does it name this task? */
 bool dm_plan_has(const struct dm_plan *p, const char *task);
 
@@ -178,20 +188,33 @@ struct dm_next {
     char text[DM_TEXT_LEN + 1]; /* what it is about or waits for */
 };
 
-/* dm_next_pause - what brings the source closer to what |plan| wants. |relay_is_whole|: its stream stands between two transactions. */
-void dm_next_pause(const struct dm_plan *plan, const struct dm_source *s, bool relay_is_whole, struct dm_next *out);
+/* By what a relay is told that may be paused from one that must be stopped. */
+struct dm_pause {
+    const struct gtid_set *delivered; /* D less accepted losses, which grows no more; NULL: not known */
+    bool may_wait;                    /* a relay that runs gets time to read what was sent to it */
+};
 
-/* How far a resume has come: kept by the driver between two calls, begun with zeros but for the first two. */
+/*
+ * dm_next_pause - what brings the source closer to what |plan| wants. A relay that may have a part of a transaction is stopped, not
+ * paused: resumed on another server it would skip the rest (dm-facts, section 11).
+ */
+void dm_next_pause(const struct dm_plan *plan, const struct dm_source *s, const struct dm_pause *p,
+                   struct dm_next *out);
+
+/* How far a resume has come: kept by the driver between two calls. */
 struct dm_resume {
     const char *server_uuid; /* of the server that DM reads from now on; "" when not known */
-    struct gtid_set
-        *goal; /* tasks have passed it: the relay may be started anew. Taken from the first status; dm_resume_free() */
+    /*
+     * Tasks that have it have passed what a relay was cut in: the relay may be started anew. Of the plan; in an undo, where no flip
+     * fixed it, of the first status that tells what the server has. It must not be read twice: it would run away under writes.
+     */
+    struct gtid_set *goal;
     bool *tasks_ordered; /* one a task of the plan */
     bool *validators_ordered;
     bool relay_is_ordered;
 };
 
-/* dm_resume_init - 0 or SLUICE_ERR_NOMEM. */
+/* dm_resume_init - 0 or SLUICE_ERR_NOMEM; the goal is of |plan|, NULL where it has none. |server_uuid| is borrowed. */
 SLUICE_MUSTCHECK int dm_resume_init(struct dm_resume *r, const struct dm_plan *plan, const char *server_uuid);
 void dm_resume_free(struct dm_resume *r);
 /*
@@ -199,5 +222,29 @@ void dm_resume_free(struct dm_resume *r);
  * stopped, once the tasks have passed what the server had; then the validators. The driver marks what was ordered in |r|.
  */
 void dm_next_resume(const struct dm_plan *plan, const struct dm_source *s, struct dm_resume *r, struct dm_next *out);
-/* dm_is_resumed - as consumer_is_resumed(): 0, SLUICE_ERR_BUSY or SLUICE_ERR_QUERY, with |out_text| of DM_TEXT_LEN + 1. */
-SLUICE_MUSTCHECK int dm_is_resumed(const struct dm_plan *plan, const struct dm_source *s, char *out_text);
+
+/* ---- verified: looked at from time to time after a resume ---- */
+
+enum { DM_STEADY_LOOKS = 5, DM_ERROR_LOOKS = 25 };
+
+/* What earlier looks saw: zeros before the first one; dm_verify_free(). */
+struct dm_verify {
+    struct gtid_set **first_s; /* one a task of the plan: its S when it was first seen */
+    size_t task_count;
+    unsigned steady; /* looks in a row at which all was well */
+    unsigned looks;  /* in all */
+    bool has_lag;
+    uint64_t lag_min; /* of the relay behind the tasks, the least so far: it progresses when this falls */
+};
+
+void dm_verify_free(struct dm_verify *v);
+/*
+ * dm_is_resumed - is all of the plan well? Running, and staying so; its stream seen; S moved on, or all that the server has;
+ * with a relay, it runs in the server's sub directory and has passed the tasks. A task that was in error before the switch and
+ * is so again is told, and waited for no longer than DM_ERROR_LOOKS. |out_text| of DM_TEXT_LEN + 1: what is not well yet, the
+ * error and what to do, or what is to be told. |*out_progresses|: not yet, and it has come closer since the look before.
+ * Returns 0, SLUICE_ERR_BUSY (not yet), SLUICE_ERR_QUERY (an error of its own), SLUICE_ERR_NOMEM.
+ */
+SLUICE_MUSTCHECK int dm_is_resumed(const struct dm_plan *plan, const struct dm_source *s, const char *server_uuid,
+                                   const struct consumer_evidence *evidence, struct dm_verify *v, char *out_text,
+                                   bool *out_progresses);

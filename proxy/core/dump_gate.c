@@ -9,12 +9,11 @@ static struct gtid_set *less(const struct gtid_set *a, const struct gtid_set *b)
     return gtid_set_subtract(a, b, &out) == 0 ? out : NULL;
 }
 
-/* What of the request the server has neither executed nor in its hands. */
-static struct gtid_set *missing_on_server(const struct dump_gate_input *in)
+/* What of |request| the server has neither executed nor in its hands. */
+static struct gtid_set *missing_on_server(const struct dump_gate_input *in, const struct gtid_set *request)
 {
-    struct gtid_set *missing = less(in->request, in->executed);
+    struct gtid_set *missing = less(request, in->executed);
     int rv = missing == NULL ? SLUICE_ERR_NOMEM : gtid_set_remove_set(missing, in->owned);
-    if (rv == 0 && in->accepted_loss != NULL) rv = gtid_set_remove_set(missing, in->accepted_loss);
     if (rv == 0) return missing;
     gtid_set_del(missing);
     return NULL;
@@ -34,18 +33,39 @@ static int judge_missing(const struct dump_gate_input *in, struct gtid_set *miss
     return 0;
 }
 
-int dump_gate_judge(const struct dump_gate_input *in, struct dump_gate_result *out)
+/* The server compares its P with all of the request, of which an operator may have said that some is not what the server has. */
+static int judge_purged(const struct dump_gate_input *in, const struct gtid_set *request, struct dump_gate_result *out)
 {
-    struct gtid_set *missing = missing_on_server(in);
-    if (missing == NULL) return SLUICE_ERR_NOMEM;
-    if (!gtid_set_is_empty(missing)) return judge_missing(in, missing, out);
-    gtid_set_del(missing);
-    if (!in->names_file || gtid_set_contains(in->request, in->purged)) {
+    bool is_lost = gtid_set_contains(in->request, in->purged) && !gtid_set_contains(request, in->purged);
+    bool is_purged = in->names_file && !gtid_set_contains(request, in->purged);
+    if (!is_lost && !is_purged) {
         *out = (struct dump_gate_result){ .verdict = DUMP_GATE_PASS };
         return 0;
     }
-    missing = less(in->purged, in->request);
+    struct gtid_set *missing = less(in->purged, request);
     if (missing == NULL) return SLUICE_ERR_NOMEM;
-    *out = (struct dump_gate_result){ .verdict = DUMP_GATE_PURGED, .missing = missing };
+    *out = (struct dump_gate_result){ .verdict = is_lost ? DUMP_GATE_LOST : DUMP_GATE_PURGED, .missing = missing };
     return 0;
+}
+
+int dump_gate_judge(const struct dump_gate_input *in, struct dump_gate_result *out)
+{
+    struct gtid_set *without_loss = NULL, *missing = NULL;
+    int rv = SLUICE_ERR_NOMEM;
+    if (in->accepted_loss != NULL) {
+        without_loss = less(in->request, in->accepted_loss);
+        if (without_loss == NULL) return rv;
+    }
+    const struct gtid_set *request = without_loss == NULL ? in->request : without_loss;
+    missing = missing_on_server(in, request);
+    if (missing == NULL) goto out;
+    if (!gtid_set_is_empty(missing)) {
+        rv = judge_missing(in, missing, out); /* takes it */
+    } else {
+        gtid_set_del(missing);
+        rv = judge_purged(in, request, out);
+    }
+out:
+    gtid_set_del(without_loss);
+    return rv;
 }

@@ -23,9 +23,10 @@ struct dump_gate_input {
 };
 
 enum dump_gate_verdict {
-    DUMP_GATE_PASS,    /* also when an unnamed request lacks P: the server's own 1236 is the better answer */
-    DUMP_GATE_BEHIND,  /* the server lacks transactions of others: it may catch up */
-    DUMP_GATE_PURGED,  /* a file is named, and P is not contained in S' */
+    DUMP_GATE_PASS,   /* also when an unnamed request lacks P: the server's own 1236 is the better answer */
+    DUMP_GATE_BEHIND, /* the server lacks transactions of others: it may catch up */
+    DUMP_GATE_PURGED, /* a file is named, and P is not contained in S' */
+    DUMP_GATE_LOST, /* P is contained in S' only by numbers that were accepted as lost: the server sees no gap where there is one */
     DUMP_GATE_REWOUND, /* it lacks transactions of its own: waiting ends when it has used their numbers again */
 };
 

@@ -41,7 +41,8 @@
       "sluice: which thread this KILL means cannot be read; send KILL [CONNECTION|QUERY] number, alone")               \
     X(SLUICE_ERR_KILL_PREPARED, -29, 1295, "HY000",                                                                    \
       "sluice: a KILL cannot be prepared here, as its thread has to be translated; send it as a query")                \
-    X(SLUICE_ERR_DUMP_GATE, -30, 1105, "HY000", "the dump gate refused a binlog dump")
+    X(SLUICE_ERR_DUMP_GATE, -30, 1105, "HY000", "the dump gate refused a binlog dump")                                 \
+    X(SLUICE_ERR_PROXY_HEADER, -31, 1105, "HY000", "a PROXY header was needed, and none that is valid came")
 
 enum sluice_error {
 #define X(name, value, number, state, text) name = value,

@@ -6,7 +6,7 @@
 
 struct gtid_set;
 
-enum { FACTS_UUID_LEN = 36, FACTS_TEXT_LEN = 64 };
+enum { FACTS_UUID_LEN = 36, FACTS_TEXT_LEN = 64, FACTS_SQL_MODE_LEN = 800 };
 
 /* One replication channel of a server that is a replica (SHOW REPLICA STATUS). */
 struct facts_channel {
@@ -23,6 +23,12 @@ struct facts_channel {
     char *last_error; /* IO or SQL error text, "" when none */
     struct gtid_set *retrieved;
     struct gtid_set *executed;
+};
+
+/* How far a server's global time zone is from UTC, in seconds east. */
+struct facts_offsets {
+    bool are_known;
+    int32_t january, july, now; /* summer time or not, and whether the rules have changed since */
 };
 
 /* Values are the server's own words, upper case, as SHOW VARIABLES prints them ("ON", "ROW", "FULL"); "" when it has no such variable. */
@@ -42,11 +48,20 @@ struct facts {
     char read_only[FACTS_TEXT_LEN + 1];
     char super_read_only[FACTS_TEXT_LEN + 1];
     char ps_show_processlist[FACTS_TEXT_LEN + 1]; /* performance_schema_show_processlist */
+    bool has_proxy_networks;  /* it knows the variable proxy_protocol_networks: Percona Server, MariaDB */
+    char proxy_networks[256]; /* from which it reads PROXY headers; cut */
     uint64_t sync_binlog;
     uint64_t innodb_flush_log_at_trx_commit;
     char replica_skip_errors[256];              /* "OFF" when none */
     char replica_exec_mode[FACTS_TEXT_LEN + 1]; /* STRICT or IDEMPOTENT */
     char *binlog_filters;                       /* "Binlog_Do_DB=x Binlog_Ignore_DB=y", "" when none */
+    char time_zone[FACTS_TEXT_LEN + 1];         /* the global one: "SYSTEM", "+02:00", a name */
+    char system_time_zone[FACTS_TEXT_LEN + 1];  /* what SYSTEM is called there; the name alone says little: "CST" */
+    struct facts_offsets offsets;               /* what |time_zone| means */
+    char sql_mode[FACTS_SQL_MODE_LEN + 1];
+    char lower_case_table_names[FACTS_TEXT_LEN + 1];
+    char character_set_server[FACTS_TEXT_LEN + 1];
+    char collation_server[FACTS_TEXT_LEN + 1];
     bool has_system_user;   /* the account may KILL threads of accounts that have SYSTEM_USER (8.0.16 and later) */
     char *missing_grants;   /* what Sluice's account lacks, as "GRANT …" clauses separated by ", "; "" when nothing */
     struct gtid_set *owned; /* @@gtid_owned, read before executed */

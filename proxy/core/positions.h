@@ -49,9 +49,24 @@ struct consumer_status {
     struct dm_facts *dm; /* all that DM said; NULL with any other consumer */
 };
 
+/* What the proxy itself saw of a consumer that was resumed. */
+struct consumer_evidence {
+    bool streams_are_visible; /* else nothing can be said of them: TLS passed through, compression */
+    bool has_stream;          /* a binlog stream of this epoch, under the consumer's account where that is known */
+    const struct gtid_set *executed; /* E of the active server as last probed; NULL: not known */
+};
+
 /* consumer_status_free - frees what it points to and empties |s|. Any thread. */
 void consumer_status_free(struct consumer_status *s);
 /* consumer_status_is_quiet - no task, relay or validator reads or may begin to read by itself. */
 bool consumer_status_is_quiet(const struct consumer_status *s);
+/* consumer_stage_is_quiet - it does not read, and does not begin to by itself. */
+bool consumer_stage_is_quiet(enum consumer_stage stage);
+/* consumer_stage_is_awake - it reads, or may begin to by itself: a pause is for it. */
+bool consumer_stage_is_awake(enum consumer_stage stage);
+/*
+ * consumer_status_tell_awake - what is not quiet, for an operator: "task t1: Running". "" when all is. |room| of 300 is enough.
+ */
+void consumer_status_tell_awake(const struct consumer_status *s, char *out, size_t room);
 /* consumer_stage_name - "Running", "Paused", "Paused (error)", "Stopped", "Finished", "InMotion", "Unknown". */
 const char *consumer_stage_name(enum consumer_stage stage);

@@ -9,7 +9,7 @@
 
 enum { PORTS = 65536 };
 
-/* Items by local port: head[port] and next[] hold an index + 1, 0 is none. So a long list is judged in linear time. */
+/* Items by port: head[port] and next[] hold an index + 1, 0 is none. So a long list is judged in linear time. */
 struct port_index {
     uint32_t *head;
     uint32_t *next;
@@ -37,12 +37,15 @@ static void port_index_add(struct port_index *x, uint16_t port, size_t item)
     x->head[port] = (uint32_t)item + 1;
 }
 
+/* A leg is two items: 2 i by its own port, 2 i + 1 by the one that the server was told. */
 static int index_legs(struct port_index *x, const struct threads_leg *legs, size_t count)
 {
-    int rv = port_index_init(x, count);
+    int rv = port_index_init(x, 2 * count);
     if (rv != 0) return rv;
-    for (size_t i = 0; i < count; i++)
-        port_index_add(x, threads_host_port(legs[i].host), i);
+    for (size_t i = 0; i < count; i++) {
+        port_index_add(x, threads_host_port(legs[i].host), 2 * i);
+        if (legs[i].is_told) port_index_add(x, threads_host_port(legs[i].client), 2 * i + 1);
+    }
     return 0;
 }
 
@@ -128,21 +131,48 @@ static bool leg_matches(const struct judge *j, const struct threads_leg *leg, co
     return host_part_same(leg->host, row->host) || is_from_us(j, row);
 }
 
+static bool is_nobody(const struct threads_row *row)
+{
+    return strcmp(row->user, "unauthenticated user") == 0;
+}
+
+/* By what the server was told. A server that resolves names shows one in the place of the address. */
+static bool leg_is_told_as(const struct threads_leg *leg, const struct threads_row *row)
+{
+    size_t len;
+    const char *part = host_part(row->host, &len);
+    if (leg->id == 0 ? !is_nobody(row) : leg->id != row->id) return false;
+    return host_part_same(leg->client, row->host) || !is_numeric(part, len);
+}
+
 static bool find_leg(struct judge *j, const struct port_index *x, const struct threads_leg *legs,
                      const struct threads_row *row, size_t *out)
 {
     for (uint32_t at = x->head[threads_host_port(row->host)]; at != 0; at = x->next[at - 1]) {
-        if (!leg_matches(j, &legs[at - 1], row)) continue;
-        *out = at - 1;
+        const struct threads_leg *leg = &legs[(at - 1) / 2];
+        bool is_by_told = (at - 1) % 2 == 1;
+        if (!(is_by_told ? leg_is_told_as(leg, row) : leg_matches(j, leg, row))) continue;
+        *out = (at - 1) / 2;
         return true;
     }
     return false;
 }
 
+/*
+ * From our address, and no socket here has its port. Where servers are told whose a connection is, that is no proof: a client on this
+ * host that reaches the server by another proxy looks the same. What has no account, or our own, is no client's.
+ */
+static enum threads_class judge_without_socket(const struct judge *j, const struct threads_row *row)
+{
+    if (!j->in->clients_are_told || is_nobody(row) || strcmp(row->user, j->in->own_user) == 0)
+        return THREADS_DEAD_SLUICE;
+    return THREADS_UNCLEAR;
+}
+
 static enum threads_class judge_by_socket(const struct judge *j, const struct threads_row *row)
 {
     uint32_t at = j->sockets.head[threads_host_port(row->host)];
-    if (at == 0) return THREADS_DEAD_SLUICE;
+    if (at == 0) return judge_without_socket(j, row);
     for (; at != 0; at = j->sockets.next[at - 1]) {
         if (j->in->sockets[at - 1].owner != THREADS_OWNER_US) continue;
         return strcmp(row->user, j->in->own_user) == 0 ? THREADS_PROBE : THREADS_OTHER_SOURCE;
@@ -213,11 +243,13 @@ void threads_spare_newcomers(const struct threads_input *in, const uint64_t *ear
                              struct threads_verdict *verdict)
 {
     for (size_t i = 0; i < in->row_count; i++) {
-        if (verdict->classes[i] != THREADS_DEAD_SLUICE || is_among(in->rows[i].id, earlier, earlier_count)) continue;
+        enum threads_class class = verdict->classes[i];
+        bool is_suspect = class == THREADS_DEAD_SLUICE || class == THREADS_UNCLEAR;
+        if (!is_suspect || is_among(in->rows[i].id, earlier, earlier_count)) continue;
         verdict->classes[i] = THREADS_OTHER_SOURCE;
-        verdict->class_count[THREADS_DEAD_SLUICE]--;
+        verdict->class_count[class]--;
         verdict->class_count[THREADS_OTHER_SOURCE]++;
-        if (threads_is_dump(&in->rows[i])) verdict->dump_count--;
+        if (threads_is_ours(class) && threads_is_dump(&in->rows[i])) verdict->dump_count--;
     }
 }
 
@@ -242,6 +274,7 @@ const char *threads_class_name(enum threads_class class)
     case THREADS_LEG: return "leg";
     case THREADS_LEFT_OVER: return "left-over";
     case THREADS_DEAD_SLUICE: return "dead-sluice";
+    case THREADS_UNCLEAR: return "unclear";
     case THREADS_OTHER_SOURCE: return "other-source";
     case THREADS_FOREIGN: return "foreign";
     }

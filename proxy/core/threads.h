@@ -11,6 +11,7 @@ enum {
     THREADS_HOST_LEN = 261,
     THREADS_COMMAND_LEN = 31,
     THREADS_INFO_LEN = 95,
+    THREADS_CLIENT_LEN = 53, /* a numeric address and a port */
     THREADS_COMM_LEN = 15
 };
 
@@ -27,8 +28,11 @@ struct threads_row {
 
 /* A connection of ours to the server, open now or left by a process that is dead. */
 struct threads_leg {
-    uint64_t id;                     /* the greeting's thread id; 0 when no greeting has come */
-    char host[THREADS_HOST_LEN + 1]; /* local address and port of the leg, "10.0.0.5:51334", "::1:51334" */
+    uint64_t id;                         /* the greeting's thread id; 0 when no greeting has come */
+    char host[THREADS_HOST_LEN + 1];     /* local address and port of the leg, "10.0.0.5:51334", "::1:51334" */
+    char client[THREADS_CLIENT_LEN + 1]; /* whom it was made for, in the same form; "" when that is not known */
+    bool
+        is_told; /* a PROXY header told the server |client|: that is HOST once the server has read it, |host| until then */
 };
 
 /* Who holds a local TCP socket towards the server. */
@@ -42,12 +46,14 @@ struct threads_socket {
 };
 
 enum threads_class {
-    THREADS_SERVER,       /* not a network client: system user, event_scheduler, a unix socket */
-    THREADS_ELSEWHERE,    /* from another address: none of our business here */
-    THREADS_PROBE,        /* Sluice's own account on a socket of this process */
-    THREADS_LEG,          /* a live leg of this source: id (where known) and HOST match */
-    THREADS_LEFT_OVER,    /* a leg recorded by a dead process: id and HOST match; to be killed */
-    THREADS_DEAD_SLUICE,  /* from our address, and no local socket has its port: left by a dead Sluice; to be killed */
+    THREADS_SERVER,      /* not a network client: system user, event_scheduler, a unix socket */
+    THREADS_ELSEWHERE,   /* from another address: none of our business here */
+    THREADS_PROBE,       /* Sluice's own account on a socket of this process */
+    THREADS_LEG,         /* a live leg of this source: id (where known) and HOST match */
+    THREADS_LEFT_OVER,   /* a leg recorded by a dead process: id and HOST match; to be killed */
+    THREADS_DEAD_SLUICE, /* from our address, and no local socket has its port: left by a dead Sluice; to be killed */
+    THREADS_UNCLEAR, /* the same, but clients' addresses are told to servers: it may be a client's that came another way; listed,
+                        switch refused */
     THREADS_OTHER_SOURCE, /* a socket of this process that is neither leg nor probe: another source's, or just closing
                            */
     THREADS_FOREIGN /* from our address, another process's socket, or one whose owner is unknown: listed, switch refused
@@ -66,6 +72,7 @@ struct threads_input {
     size_t left_over_count;
     const struct threads_socket *sockets; /* local sockets towards the server, read *after* the rows */
     size_t socket_count;
+    bool clients_are_told; /* legs of this source begin with a PROXY header */
 };
 
 struct threads_verdict {
@@ -80,6 +87,9 @@ struct threads_verdict {
  * threads_judge - classify every row. Where a row fits several classes the earlier of this list wins: SERVER, PROBE
  * (the asking connection), LEG, LEFT_OVER, ELSEWHERE, then by the socket of its port.
  *
+ * Where servers are told who a client is, a leg's HOST is the client's: it is ours where both that and the thread id are. A leg that
+ * never got a greeting has no id, and nobody can have logged in by it: then it is the unauthenticated thread of that HOST.
+ *
  * A program behind network address translation on this host (a container) shows our address without a socket that we
  * can see, and is taken for a dead Sluice's: such programs need another address than Sluice's (key source-address).
  *
@@ -89,7 +99,7 @@ SLUICE_MUSTCHECK int threads_judge(const struct threads_input *in, struct thread
 /*
  * threads_spare_newcomers - a look at a list and at the sockets takes time, and a client of another program that hangs up between
  * the two has a row and no socket either. A dead Sluice's thread was there in an earlier look too: those that look like one, and
- * whose id is not among the |earlier_count| of |earlier|, become THREADS_OTHER_SOURCE. |verdict| is threads_judge()'s of |in|.
+ * whose id is not among the |earlier_count| of |earlier|, become THREADS_OTHER_SOURCE; so do THREADS_UNCLEAR. |verdict| is threads_judge()'s of |in|.
  */
 void threads_spare_newcomers(const struct threads_input *in, const uint64_t *earlier, size_t earlier_count,
                              struct threads_verdict *verdict);

@@ -66,7 +66,7 @@ static int client_header(struct tracker *t, struct frame *f)
     } else {
         if (!is_first) return SLUICE_ERR_PROTOCOL;
         f->role = ROLE_COMMAND;
-        f->lead_want = 1; /* a command's text, which may hold a password, is not kept */
+        f->lead_want = 1; /* a command's text, which may hold a password, is not kept; but see command_look() */
     }
     return 0;
 }
@@ -89,6 +89,7 @@ static int client_first_byte(struct tracker *t, struct frame *f, uint8_t command
         return 0;
     }
     if (command == PACKET_COM_CHANGE_USER) f->lead_want = LEAD_LEN_MAX;
+    if (command == PACKET_COM_QUERY) f->lead_want = LEAD_LEN_QUERY;
     return command_begin(t, command);
 }
 
@@ -182,6 +183,7 @@ static int feed_payload(struct tracker *t, enum tracker_side from, struct frame 
     if (from == TRACKER_CLIENT) rv = client_payload(t, f, bytes, len);
     if (rv != 0) return rv;
     frame_keep_lead(f, bytes, len);
+    if (from == TRACKER_CLIENT && f->role == ROLE_COMMAND) command_look(t, f);
     if (from == TRACKER_SERVER && t->phase == TRACKER_GREETING) greeting_edit(t, bytes, len, f->seen);
     if (from == TRACKER_SERVER && t->phase == TRACKER_STREAM) stream_payload(t, bytes, len, f->seen);
     f->seen += len;
@@ -311,6 +313,11 @@ const char *tracker_server_version(const struct tracker *t)
 const char *tracker_user(const struct tracker *t)
 {
     return t->user;
+}
+
+const char *tracker_reader_uuid(const struct tracker *t)
+{
+    return t->reader_uuid;
 }
 
 bool tracker_has_quit(const struct tracker *t)

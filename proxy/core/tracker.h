@@ -186,6 +186,9 @@ const char *tracker_server_version(const struct tracker *t);
 /* tracker_user - from the handshake response or the last COM_CHANGE_USER that succeeded, "" before; cut at
  * TRACKER_USER_LEN_MAX. Valid until the next tracker_feed(). */
 const char *tracker_user(const struct tracker *t);
+/* tracker_reader_uuid - the replica UUID that the client has set for its session (tracker_reader.h), "" when none. Valid until the next
+ * tracker_feed(). */
+const char *tracker_reader_uuid(const struct tracker *t);
 /* tracker_has_quit - the client sent COM_QUIT (what was pipelined before it may still be answered). */
 bool tracker_has_quit(const struct tracker *t);
 /*

@@ -121,11 +121,29 @@ int command_begin(struct tracker *t, uint8_t command)
     return 0;
 }
 
+/* Of a text only as much is kept, and only as long, as it can be what a reader says of itself: no statement with a password begins so. */
+void command_look(struct tracker *t, struct frame *f)
+{
+    if (f->lead_want != LEAD_LEN_QUERY || f->lead[0] != PACKET_COM_QUERY) return;
+    size_t at = (t->capabilities & PACKET_CLIENT_QUERY_ATTRIBUTES) != 0 ? 3 : 1;
+    enum tracker_reader_result result = TRACKER_READER_MORE;
+    /* No attributes, one set of none of them: a client that sends some is no reader. */
+    if (at == 3 && f->lead_len > 1 && (f->lead[1] != 0 || (f->lead_len > 2 && f->lead[2] != 1)))
+        result = TRACKER_READER_NONE;
+    else if (f->lead_len > at)
+        result = tracker_reader_scan(f->lead + at, f->lead_len - at, t->reader_uuid);
+    bool is_over = f->lead_len >= LEAD_LEN_QUERY;
+    if (result == TRACKER_READER_MORE && !is_over) return;
+    memset(f->lead + 1, 0, f->lead_len - 1U);
+    f->lead_len = f->lead_want = 1;
+}
+
 void command_end(struct tracker *t)
 {
     const struct frame *f = &t->frames[TRACKER_CLIENT];
     uint8_t command = f->lead_len > 0 ? f->lead[0] : PACKET_COM_SLEEP;
     if (command == PACKET_COM_CHANGE_USER) user_keep_next(t, 1);
+    if (command == PACKET_COM_CHANGE_USER || command == PACKET_COM_RESET_CONNECTION) t->reader_uuid[0] = '\0';
     dump_end(t);
     if (command == PACKET_COM_QUIT) {
         t->has_quit = true;

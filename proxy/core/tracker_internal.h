@@ -2,15 +2,18 @@
 /* tracker_internal.h - what the tracker's own files share; nobody else includes it. */
 #pragma once
 #include "core/packet.h"
+#include "core/tracker_reader.h"
 #include "core/tracker.h"
 
 enum {
-    LEAD_LEN_MAX = 320,          /* leading payload bytes of a packet that may be kept */
-    LEAD_LEN_REPLY = 48,         /* enough for OK, EOF, a result's first packet, an event's head */
-    GREETING_LEN_MAX = 4096,     /* longest greeting, or error in its place, that is believed */
-    HANDSHAKE_LEN_MAX = 1 << 20, /* longest handshake response that is believed */
-    QUEUE_LEN_MAX = 65536,       /* commands pipelined; more cannot be followed */
-    QUEUE_LEN_INLINE = 16,       /* that many without an allocation */
+    LEAD_LEN_MAX = 320,  /* leading payload bytes of a packet that may be kept */
+    LEAD_LEN_REPLY = 48, /* enough for OK, EOF, a result's first packet, an event's head */
+    LEAD_LEN_QUERY =
+        3 + TRACKER_READER_TEXT_LEN_MAX, /* as long as it may be what names a reader; of all else one byte */
+    GREETING_LEN_MAX = 4096,             /* longest greeting, or error in its place, that is believed */
+    HANDSHAKE_LEN_MAX = 1 << 20,         /* longest handshake response that is believed */
+    QUEUE_LEN_MAX = 65536,               /* commands pipelined; more cannot be followed */
+    QUEUE_LEN_INLINE = 16,               /* that many without an allocation */
     DUMP_REQUEST_LEN_MAX = 1 << 26,
     QUERY_TEXT_LEN = 16, /* of a Query event's text: enough to tell BEGIN, XA START, COMMIT and ROLLBACK */
     EVENT_HEADER_LEN = 19,
@@ -152,6 +155,7 @@ struct tracker {
     uint32_t mariadb_capabilities;
     char user[TRACKER_USER_LEN_MAX + 1];
     char user_next[TRACKER_USER_LEN_MAX + 1]; /* of the login that is under way */
+    char reader_uuid[TRACKER_READER_UUID_LEN + 1];
 
     struct queue queue;
     struct reply reply;
@@ -184,6 +188,7 @@ void user_keep_next(struct tracker *t, size_t offset);
 enum reply_kind command_reply_kind(uint8_t command);
 SLUICE_MUSTCHECK int command_begin(struct tracker *t, uint8_t command);
 void command_end(struct tracker *t);
+void command_look(struct tracker *t, struct frame *f); /* at the front of a query: does it name a reader? */
 uint8_t queue_front(const struct queue *q);
 void queue_pop(struct queue *q);
 void queue_free(struct queue *q);

@@ -35,7 +35,9 @@ void record_source_free(struct record_source *r)
 
 int record_source_copy(struct record_source *out, const struct record_source *r)
 {
-    struct record_source copy = { .has_record = r->has_record, .epoch = r->epoch, .is_held = r->is_held };
+    struct record_source copy = {
+        .has_record = r->has_record, .epoch = r->epoch, .has_moved = r->has_moved, .is_held = r->is_held
+    };
     if (record_set(&copy.source_id, r->source_id) != 0 || record_set(&copy.active, r->active) != 0 ||
         record_set(&copy.accepted_loss, r->accepted_loss) != 0 || record_set(&copy.latch, r->latch) != 0 ||
         record_set(&copy.latch_backend, r->latch_backend) != 0) {

@@ -17,6 +17,7 @@ struct record_source {
     bool has_record;     /* |active| and |epoch| are known; false: only the fields after them are */
     char *active;        /* backend's name */
     uint64_t epoch;      /* 0..INT64_MAX; never falls */
+    bool has_moved;      /* another server than the first has been active: file and position mean another place */
     bool is_held;        /* held by hand (`sluice hold`) */
     char *accepted_loss; /* GTID set that an operator accepted as lost; subtracted from S, W, V, D from then on */
     char *latch;         /* why nothing may pass until a person clears it; "" is no latch */

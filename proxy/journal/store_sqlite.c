@@ -87,6 +87,7 @@ static int apply_source(struct store *s, const struct record_source *r)
     bind_text(&b, r->accepted_loss);
     bind_text(&b, r->latch);
     bind_text(&b, r->latch_backend);
+    bind_number(&b, r->has_moved);
     int rv = run(s, &b);
     return rv == 0 && sqlite3_changes(s->db) == 0 ? SLUICE_ERR_INVALID : rv;
 }
@@ -243,6 +244,7 @@ static int read_source(sqlite3_stmt *stmt, void *out)
     r->has_record = sqlite3_column_int(stmt, 1) != 0;
     r->epoch = column_number(stmt, 3);
     r->is_held = sqlite3_column_int(stmt, 4) != 0;
+    r->has_moved = sqlite3_column_int(stmt, 8) != 0;
     int rv = column(stmt, 0, &r->source_id);
     if (rv == 0) rv = column(stmt, 2, &r->active);
     if (rv == 0) rv = column(stmt, 5, &r->accepted_loss);
@@ -320,8 +322,8 @@ int store_load(struct store *s, struct journal_state *state, struct text *error)
 {
     void *list = NULL;
     int rv = load_table(s,
-                        "SELECT source_id, has_record, active, epoch, is_held, accepted_loss, latch, latch_backend"
-                        " FROM source ORDER BY source_id",
+                        "SELECT source_id, has_record, active, epoch, is_held, accepted_loss, latch, latch_backend, "
+                        "has_moved FROM source ORDER BY source_id",
                         sizeof *state->sources, read_source, &list, &state->source_count);
     state->sources = list;
     list = NULL;

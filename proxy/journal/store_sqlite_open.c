@@ -18,7 +18,7 @@
 #endif
 
 enum {
-    SCHEMA = 1, /* PRAGMA user_version; a newer one is refused, an older one would be brought up to this */
+    SCHEMA = 2,                  /* PRAGMA user_version; a newer one is refused, an older one is brought up to this */
     APPLICATION_ID = 0x536c7563, /* "Sluc": PRAGMA application_id, so that no other program's file is taken for ours */
     BUSY_TIMEOUT_MS = 2000,      /* for somebody who looks into the file while we start */
     LOG_BYTES_KEPT = 4 << 20,    /* the log's size after a checkpoint */
@@ -35,6 +35,7 @@ static const char schema_sql[] =
     "  active TEXT NOT NULL, epoch INTEGER NOT NULL CHECK(epoch >= 0), is_held INTEGER NOT NULL CHECK(is_held IN (0, "
     "1)),"
     "  accepted_loss TEXT NOT NULL, latch TEXT NOT NULL, latch_backend TEXT NOT NULL,"
+    "  has_moved INTEGER NOT NULL CHECK(has_moved IN (0, 1)),"
     "  CHECK(has_record = 0 OR active <> '')"
     ") STRICT, WITHOUT ROWID;"
     "CREATE TABLE pin("
@@ -53,6 +54,14 @@ static const char schema_sql[] =
     "CREATE UNIQUE INDEX switch_open ON switch(source_id) WHERE state = 0;"
     "CREATE INDEX switch_source ON switch(source_id, number);";
 
+/* Schema 1 did not say whether a source had moved: an epoch that was raised may have been a switch. */
+static const char upgrade_1_sql[] =
+    "BEGIN IMMEDIATE;"
+    "ALTER TABLE source ADD COLUMN has_moved INTEGER NOT NULL DEFAULT 0 CHECK(has_moved IN (0, 1));"
+    "UPDATE source SET has_moved = epoch > 1;"
+    "PRAGMA user_version=2;"
+    "COMMIT";
+
 static const char *const stmt_sql[STORE_STMT_COUNT] = {
     [STORE_BEGIN] = "BEGIN IMMEDIATE",
     [STORE_COMMIT] = "COMMIT",
@@ -62,11 +71,11 @@ static const char *const stmt_sql[STORE_STMT_COUNT] = {
     [STORE_SAVEPOINT_END] = "RELEASE txn",
     /* An epoch never falls, another backend needs a new epoch, what is known is not forgotten: no row changed means refused. */
     [STORE_SOURCE_PUT] =
-        "INSERT INTO source(source_id, has_record, active, epoch, is_held, accepted_loss, latch, latch_backend)"
-        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+        "INSERT INTO source(source_id, has_record, active, epoch, is_held, accepted_loss, latch, latch_backend,"
+        " has_moved) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
         " ON CONFLICT(source_id) DO UPDATE SET has_record = ?2, active = ?3, epoch = ?4, is_held = ?5, accepted_loss = "
         "?6,"
-        " latch = ?7, latch_backend = ?8"
+        " latch = ?7, latch_backend = ?8, has_moved = ?9"
         " WHERE source.has_record = 0 OR (?2 = 1 AND (?4 > source.epoch OR (?4 = source.epoch AND ?3 = "
         "source.active)))",
     [STORE_PIN_PUT] =
@@ -214,8 +223,8 @@ static int connect_file(const struct opening *o)
     return ask(o, "PRAGMA locking_mode=EXCLUSIVE", value, sizeof value);
 }
 
-/* |*out_is_new|: nothing in it yet, also when an earlier start was cut off before the schema was there. */
-static int check_content(const struct opening *o, bool *out_is_new)
+/* |*out_schema| 0: nothing in it yet, also when an earlier start was cut off before the schema was there. */
+static int check_content(const struct opening *o, long long *out_schema)
 {
     long long tables = 0, application = 0, schema = 0;
     int rv = ask_number(o, "SELECT count(*) FROM sqlite_schema", &tables);
@@ -223,7 +232,7 @@ static int check_content(const struct opening *o, bool *out_is_new)
     if (rv == 0) rv = ask_number(o, "PRAGMA user_version", &schema);
     if (rv != 0) return rv;
     if (tables == 0 && application == 0 && schema == 0) {
-        *out_is_new = true;
+        *out_schema = 0;
         return 0;
     }
     if (application != APPLICATION_ID || schema < 1) {
@@ -238,7 +247,7 @@ static int check_content(const struct opening *o, bool *out_is_new)
     char found[160];
     rv = ask(o, "PRAGMA quick_check(1)", found, sizeof found);
     if (rv == 0 && strcmp(found, "ok") != 0) rv = fail_damaged(o, found);
-    *out_is_new = false;
+    *out_schema = schema;
     return rv;
 }
 
@@ -251,6 +260,12 @@ static int create_schema(const struct opening *o)
         sqlite3_exec(o->store->db, pragmas, NULL, NULL, NULL) == SQLITE_OK)
         return 0;
     return fail_sqlite(o, "write its schema");
+}
+
+static int upgrade_schema(const struct opening *o)
+{
+    if (sqlite3_exec(o->store->db, upgrade_1_sql, NULL, NULL, NULL) == SQLITE_OK) return 0;
+    return fail_sqlite(o, "bring its schema up to date");
 }
 
 static int on_log_grown(void *arg, sqlite3 *db, const char *name, int pages)
@@ -300,12 +315,15 @@ static int prepare_all(const struct opening *o)
 
 static int bring_up(const struct opening *o, const char *state_dir, bool *out_is_new)
 {
+    long long schema = 0;
     int rv = make_file(o);
     if (rv == 0) rv = connect_file(o);
-    if (rv == 0) rv = check_content(o, out_is_new);
+    if (rv == 0) rv = check_content(o, &schema);
     if (rv == 0 && sqlite3_db_readonly(o->store->db, "main") != 0) rv = fail_open(o, EACCES);
     if (rv == 0) rv = set_up(o);
-    if (rv == 0 && *out_is_new) rv = create_schema(o);
+    *out_is_new = schema == 0;
+    if (rv == 0 && schema == 0) rv = create_schema(o);
+    if (rv == 0 && schema == 1) rv = upgrade_schema(o);
     if (rv == 0) rv = make_durable(o);
     if (rv == 0) rv = statedir_sync(state_dir, o->error);
     if (rv == 0) rv = prepare_all(o);

@@ -39,6 +39,7 @@ static void on_leg_event(struct stream *st, unsigned events)
         return;
     case SESSION_TELLING:
     case SESSION_NEW:
+    case SESSION_HEADER:
     case SESSION_HELD:
     case SESSION_LAST_WORDS:
     case SESSION_ENDED: assert(session->state == SESSION_RELAYING); /* a session without use for a leg has none */
@@ -92,11 +93,12 @@ static void check_one_backend(struct sessions *s, const struct sessions_route *r
 #endif
 }
 
-static int record(struct leg *leg, const struct sessions_route *route)
+static int record(struct leg *leg, const struct session *session, const struct sessions_route *route)
 {
     struct legs_record rec = { .epoch = route->epoch };
     if (leg->owner->config.legs == NULL) return 0;
     memcpy(rec.server_uuid, route->server_uuid, sizeof rec.server_uuid);
+    if (leg->is_peer_told) rec.told = session->peer;
     return legs_add(leg->owner->config.legs, &rec, &leg->slot);
 }
 
@@ -112,13 +114,14 @@ int leg_open(struct session *session, const struct sessions_route *route, int *o
     leg->epoch = route->epoch;
     leg->opened_ms = uv_now(s->config.loop);
     leg->tls_host = route->host == NULL ? "" : route->host;
+    leg->is_peer_told = header_is_told(session);
     const struct tracker_options options = streams_tracker_options(leg);
     leg->tracker = tracker_new(&options);
     if (leg->tracker == NULL) goto err_after_alloc;
     int fd = socket(route->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     rv = errno == EMFILE || errno == ENFILE ? SLUICE_ERR_BUSY : SLUICE_ERR_NOMEM;
     if (fd < 0) goto err_after_tracker;
-    rv = record(leg, route); /* before connect(2): a leg that exists is in the file */
+    rv = record(leg, session, route); /* before connect(2): a leg that exists is in the file */
     if (rv != 0) goto err_after_socket;
     if (stream_init(&leg->stream, s->config.loop, fd, on_leg_event, leg) != 0) {
         rv = SLUICE_ERR_NOMEM;

@@ -37,7 +37,10 @@ struct file_slot {
     char host[LEGS_HOST_LEN + 1];
     uint64_t epoch;
     uint64_t thread_id;
-    uint8_t unused[24];
+    uint8_t told[16];    /* files of versions without it have zeros here: nothing was told */
+    uint16_t told_port;  /* host byte order */
+    uint8_t told_family; /* enum network_family */
+    uint8_t unused[5];
 };
 
 _Static_assert(sizeof(struct file_header) == 64, "the header's size is part of the format");
@@ -76,8 +79,9 @@ static bool slot_is_sane(const struct file_slot *slot)
 {
     uint32_t state = atomic_load_explicit(&slot->state, memory_order_acquire);
     if (state == SLOT_FREE) return true;
-    return state == SLOT_OPEN && is_ended(slot->server_uuid, sizeof slot->server_uuid) &&
-           is_ended(slot->host, sizeof slot->host) && strlen(slot->server_uuid) == LEGS_UUID_LEN;
+    return state == SLOT_OPEN && slot->told_family <= NETWORK_INET6 &&
+           is_ended(slot->server_uuid, sizeof slot->server_uuid) && is_ended(slot->host, sizeof slot->host) &&
+           strlen(slot->server_uuid) == LEGS_UUID_LEN;
 }
 
 static bool header_is_sane(const struct file_header *h, size_t file_bytes)
@@ -255,6 +259,8 @@ static void record_from_slot(const struct file_slot *slot, struct legs_record *o
     *out = (struct legs_record){ .thread_id = slot->thread_id, .port = slot->port, .epoch = slot->epoch };
     memcpy(out->server_uuid, slot->server_uuid, sizeof out->server_uuid);
     memcpy(out->host, slot->host, sizeof out->host);
+    if (slot->told_family != NETWORK_NONE)
+        network_address_set((enum network_family)slot->told_family, slot->told, slot->told_port, &out->told);
 }
 
 void legs_each_leftover(const struct legs *legs, legs_leftover_fn fn, void *arg)
@@ -312,6 +318,9 @@ int legs_add(struct legs *legs, const struct legs_record *record, uint32_t *out_
     slot->port = record->port;
     slot->thread_id = record->thread_id;
     slot->epoch = record->epoch;
+    memcpy(slot->told, record->told.bytes, sizeof slot->told);
+    slot->told_port = record->told.port;
+    slot->told_family = (uint8_t)record->told.family;
     atomic_store_explicit(&slot->state, SLOT_OPEN, memory_order_release);
     legs->owners[i] = OWNER_US;
     legs->open_count++;

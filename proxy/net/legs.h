@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "core/attr.h"
+#include "core/network.h"
 #include "core/text.h"
 
 enum { LEGS_UUID_LEN = 36, LEGS_HOST_LEN = 45, LEGS_CAPACITY_MAX = 1000000 };
@@ -20,6 +21,8 @@ struct legs_record {
     char host[LEGS_HOST_LEN + 1]; /* our numeric address, as the processlist's HOST shows it; "" while not yet known */
     uint16_t port;                /* our port; 0: killed between connect(2) and the record of it, the leg may exist */
     uint64_t epoch;
+    struct network_address
+        told; /* a PROXY header told the server this, or was about to: then it is the processlist's HOST */
 };
 
 /* What legs_open() found under the path. */

@@ -7,6 +7,7 @@
 #include "core/packet.h"
 #include "net/session.h"
 #include "net/tls_mbedtls.h"
+#include "net/unseen.h"
 
 enum {
     ROUNDS_PER_TURN_MAX = 4, /* reads of SESSIONS_BUFFER_BYTES in one direction before others get their turn */
@@ -35,7 +36,10 @@ struct pump {
 void pipe_free(struct sessions *s, struct pipe *p)
 {
     if (p->data == NULL) return;
-    mem_free(p->data);
+    if (p->is_unseen)
+        unseen_free(p->data);
+    else
+        mem_free(p->data);
     p->data = NULL;
     p->start = p->fed = p->end = 0;
     assert(s->counters.buffered_bytes >= SESSIONS_BUFFER_BYTES);
@@ -52,7 +56,8 @@ static int pipe_keep(struct sessions *s, struct pipe *p, const uint8_t *unsent, 
 {
     assert(p->data == NULL && unsent_len + left_back <= SESSIONS_BUFFER_BYTES);
     if (unsent_len + left_back == 0) return 0;
-    p->data = mem_alloc(SESSIONS_BUFFER_BYTES + PIPE_SLACK);
+    p->data =
+        p->is_unseen ? unseen_alloc(SESSIONS_BUFFER_BYTES + PIPE_SLACK) : mem_alloc(SESSIONS_BUFFER_BYTES + PIPE_SLACK);
     if (p->data == NULL) return SLUICE_ERR_NOMEM;
     memcpy(p->data, unsent, unsent_len + left_back);
     p->start = 0;
@@ -90,6 +95,7 @@ static enum pump_result flush(struct pump *p)
     if (pipe->data == NULL) return PUMP_OK;
     enum pump_result result = put(p, pipe->data + pipe->start, pipe_unsent(pipe), &written);
     if (result != PUMP_OK) return result;
+    if (pipe->is_unseen) unseen_wipe(pipe->data + pipe->start, written);
     pipe->start += written;
     if (pipe->start == pipe->end) pipe_free(p->session->owner, pipe);
     return PUMP_OK;
@@ -175,6 +181,7 @@ static enum pump_result pump_round(struct pump *p, bool *out_more)
     enum pump_result result;
     if (p->pipe->data == NULL) {
         result = feed_fresh(p, at, (size_t)n);
+        if (p->from == TRACKER_CLIENT) unseen_wipe(at, (size_t)n);
     } else {
         p->pipe->end += (size_t)n;
         result = feed_kept(p);
@@ -518,9 +525,10 @@ void relay_greeting(struct session *session)
 {
     struct leg *leg = session->leg;
     if (session->state == SESSION_CONNECTING) {
-        int result = stream_connect_result(&leg->stream);
-        if (result != 0) {
-            greeting_lost(session, SESSIONS_LOSS_CONNECT, -result);
+        int failure = -stream_connect_result(&leg->stream);
+        if (failure == 0) failure = header_send(leg);
+        if (failure != 0) {
+            greeting_lost(session, SESSIONS_LOSS_CONNECT, failure);
             return;
         }
         session->state = SESSION_GREETING;

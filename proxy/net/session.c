@@ -28,6 +28,7 @@ static void on_client_event(struct stream *st, unsigned events)
 {
     struct session *session = st->arg;
     switch (session->state) {
+    case SESSION_HEADER: header_run(session); return;
     case SESSION_HELD:
         session->owner->counters.hold_hangup_total++;
         session_wait_ended(session);
@@ -69,6 +70,10 @@ static void on_timer(uv_timer_t *timer)
     }
     if (session->state == SESSION_SECURING || session->state == SESSION_TELLING) {
         secure_expire(session);
+        return;
+    }
+    if (session->state == SESSION_HEADER) {
+        header_expire(session);
         return;
     }
     if (session->state != SESSION_CONNECTING && session->state != SESSION_GREETING) return;
@@ -115,8 +120,11 @@ struct session *session_new(struct sessions *s, int fd, const struct sockaddr *p
     if (session == NULL) return NULL;
     session->owner = s;
     session->id = ++s->next_id;
+    session->to_server.is_unseen = true;
     session->accepted_ms = session->wait.since_ms = uv_now(s->config.loop);
-    if (peer != NULL) stream_address_text(peer, session->peer_host, &session->peer_port);
+    if (peer != NULL) stream_address(peer, &session->peer);
+    network_address_print(&session->peer, session->peer_host);
+    session->peer_port = session->peer.port;
     if (stream_init(&session->client, s->config.loop, fd, on_client_event, session) != 0) {
         mem_free(session);
         return NULL;
@@ -172,19 +180,25 @@ void session_expire(struct session *session)
     session_refuse(session, SLUICE_ERR_HOLD_TIMEOUT, message);
 }
 
+void session_refuse_hold_full(struct session *session)
+{
+    struct sessions *s = session->owner;
+    char message[SESSIONS_MESSAGE_LEN + 1];
+    snprintf(message, sizeof message,
+             "Too many connections: %" PRIu32
+             " clients wait already, as many as hold-clients allows (%s); see: sluice status %.64s",
+             hold_count(s->hold) + s->header_count, s->phase, s->source_id);
+    s->counters.hold_full_total++;
+    session_refuse(session, SLUICE_ERR_HOLD_FULL, message);
+}
+
 void session_hold(struct session *session)
 {
     struct sessions *s = session->owner;
     bool is_return = session->state != SESSION_NEW;
     assert(session->leg == NULL);
     if (hold_admit(s->hold, &session->wait, is_return) != 0) {
-        char message[SESSIONS_MESSAGE_LEN + 1];
-        snprintf(message, sizeof message,
-                 "Too many connections: %" PRIu32
-                 " clients wait already, as many as hold-clients allows (%s); see: sluice status %.64s",
-                 hold_count(s->hold), s->phase, s->source_id);
-        s->counters.hold_full_total++;
-        session_refuse(session, SLUICE_ERR_HOLD_FULL, message);
+        session_refuse_hold_full(session);
         return;
     }
     session->state = SESSION_HELD;
@@ -327,6 +341,7 @@ void session_end(struct session *session, const char *why)
     if (session->leg != NULL) session_drop_leg(session);
     pipe_free(s, &session->to_client);
     secure_free(session);
+    header_free(session);
     hold_remove(&session->wait);
     session->state = SESSION_ENDED;
     unlink_session(session);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* session.h - one client and its leg; private to sessions.c, session.c, leg.c, secure.c, streams.c and relay.c. */
+/* session.h - one client and its leg; private to sessions.c, session.c, header.c, leg.c, secure.c, streams.c and relay.c. */
 #pragma once
 #include <assert.h>
+#include "core/proxy_header.h"
 #include "core/tracker.h"
 #include "net/hold.h"
 #include "net/sessions.h"
 
 /*
- *      HELD <--> CONNECTING -> GREETING -> RELAYING -> LAST_WORDS
+ *      [HEADER ->] HELD <--> CONNECTING -> GREETING -> RELAYING -> LAST_WORDS
  *                     ^____________|  (leg lost)          |
  *      any of them -----------------> ENDED <-------------'
  *
@@ -16,6 +17,7 @@
  */
 enum session_state {
     SESSION_NEW,        /* accepted, not yet admitted */
+    SESSION_HEADER,     /* it must send a PROXY header first */
     SESSION_HELD,       /* in the hold, or about to be */
     SESSION_CONNECTING, /* connect(2) is under way */
     SESSION_GREETING,   /* connected; the client has no byte yet */
@@ -30,9 +32,10 @@ enum { PIPE_SLACK = 32 }; /* a KILL may become that much longer where it stands 
 
 /* Bytes of one direction that were read and wait. Memory is there only while some do. */
 struct pipe {
-    uint8_t *data; /* SESSIONS_BUFFER_BYTES and PIPE_SLACK; NULL while empty */
-    size_t start;  /* [start, fed) goes to the peer */
-    size_t fed;    /* [fed, end) was left back by the tracker, or is part of a greeting */
+    uint8_t *data;  /* SESSIONS_BUFFER_BYTES and PIPE_SLACK; NULL while empty */
+    bool is_unseen; /* towards the server: |data| is unseen_alloc()'s, and what has been written is wiped */
+    size_t start;   /* [start, fed) goes to the peer */
+    size_t fed;     /* [fed, end) was left back by the tracker, or is part of a greeting */
     size_t end;
     bool is_eof; /* the source said its last */
 };
@@ -55,12 +58,14 @@ struct leg {
     struct tracker_gtid gtid; /* of the transaction in progress on a binlog stream */
     bool is_in_gtid;          /* |gtid| was sent in part */
     bool is_opaque_told;
-    uint32_t handed_id;   /* the connection id that the client was told; 0 before */
-    uint32_t reader_id;   /* server_id of its dump request */
-    bool is_dump_told;    /* the driver knows of the dump that waits */
-    uint64_t parked_ms;   /* uv_now() when it was first seen parked, 0: it is not */
-    bool is_hangup_seen;  /* its FIN was noticed while it was not read */
-    bool is_write_broken; /* it takes no more bytes; what it said last is still read */
+    bool is_peer_told;        /* the server shows the client's address as HOST, not ours */
+    uint64_t unknown_counted; /* of its tracker's unknown commands */
+    uint32_t handed_id;       /* the connection id that the client was told; 0 before */
+    uint32_t reader_id;       /* server_id of its dump request */
+    bool is_dump_told;        /* the driver knows of the dump that waits */
+    uint64_t parked_ms;       /* uv_now() when it was first seen parked, 0: it is not */
+    bool is_hangup_seen;      /* its FIN was noticed while it was not read */
+    bool is_write_broken;     /* it takes no more bytes; what it said last is still read */
 };
 
 struct session {
@@ -70,15 +75,18 @@ struct session {
     enum session_state state;
     unsigned handles_open;
     struct stream client;
-    uv_timer_t timer; /* the limit on CONNECTING and GREETING, on SECURING and TELLING, and on LAST_WORDS */
+    uv_timer_t timer; /* the limit on HEADER, on CONNECTING and GREETING, on SECURING and TELLING, and on LAST_WORDS */
     struct hold_client wait;
-    struct leg *leg;           /* CONNECTING, GREETING, RELAYING, SECURING */
-    struct securing *securing; /* SECURING, TELLING */
+    struct proxy_header_reader *header; /* HEADER */
+    struct leg *leg;                    /* CONNECTING, GREETING, RELAYING, SECURING */
+    struct securing *securing;          /* SECURING, TELLING */
     struct pipe to_server, to_client;
     uint64_t accepted_ms;
-    bool was_held;       /* the wait has begun and has not been accounted for */
-    bool is_hangup_seen; /* the client's FIN was noticed while it was not read */
-    char peer_host[STREAM_HOST_LEN + 1];
+    bool was_held;               /* the wait has begun and has not been accounted for */
+    bool is_hangup_seen;         /* the client's FIN was noticed while it was not read */
+    struct network_address peer; /* the client: what its PROXY header said, else the other end of its socket */
+    struct network_address via;  /* the other end of its socket where |peer| is from a header, else NETWORK_NONE */
+    char peer_host[STREAM_HOST_LEN + 1]; /* |peer| as text, for logs */
     uint16_t peer_port;
 };
 
@@ -104,6 +112,7 @@ struct sessions {
     struct session *first, *last;
     struct leg *legs;
     uint32_t leg_count;
+    uint32_t header_count; /* sessions in HEADER */
     uint64_t next_id;
     unsigned alive; /* sessions, legs and handles whose memory libuv may still touch */
     bool is_legs_gone_due;
@@ -112,8 +121,8 @@ struct sessions {
     struct sessions_counters counters;
     void (*on_closed)(void *arg);
     void *closed_arg;
-    uint8_t scratch
-        [SESSIONS_BUFFER_BYTES]; /* what is read lands here; only what a peer does not take at once gets memory */
+    /* SESSIONS_BUFFER_BYTES, unseen: what is read lands here; only what a peer does not take at once gets memory of its own. */
+    uint8_t *scratch;
 };
 
 /* session.c */
@@ -126,6 +135,8 @@ void session_hold(struct session *session);
 void session_route(struct session *session);
 /* session_refuse - the client has no byte yet: an error packet in place of a greeting, and the end. */
 void session_refuse(struct session *session, int code, const char *message);
+/* session_refuse_hold_full - as many wait as may; told, counted. */
+void session_refuse_hold_full(struct session *session);
 /* session_expire - as session_refuse(), for who waited as long as hold-timeout allows. */
 void session_expire(struct session *session);
 /* session_unroute - the leg is taken away before the client had a byte; it waits again. */
@@ -145,6 +156,23 @@ void session_last_words(struct session *session);
 void session_drop_leg(struct session *session);
 /* session_limit - the state that was just entered ends in |limit_ms|. */
 void session_limit(struct session *session, uint64_t limit_ms);
+
+/* header.c */
+
+/* header_is_due - the client comes from where a PROXY header must come first. */
+bool header_is_due(const struct session *session);
+/* header_begin - wait for it; sessions_admit() follows, or the session ends. */
+void header_begin(struct session *session);
+/* header_run - HEADER, and the client has sent something or its end. */
+void header_run(struct session *session);
+/* header_expire - the timer's. */
+void header_expire(struct session *session);
+/* header_free - the session ends, or goes on. */
+void header_free(struct session *session);
+/* header_is_told - a leg of |session| is going to tell the server who the client is. */
+bool header_is_told(const struct session *session);
+/* header_send - the leg is connected: our own header, before the greeting is awaited. 0, or the errno of a connection that is broken. */
+SLUICE_MUSTCHECK int header_send(struct leg *leg);
 
 /* secure.c */
 
@@ -206,6 +234,8 @@ bool ask_run(struct session *session);
 
 /* sessions.c */
 
+/* sessions_admit - hold, route or refuse, as the mode says. */
+void sessions_admit(struct session *session);
 /* sessions_suspend - a leg was lost: no routing until the driver sets a mode anew; tell it in the next turn. */
 void sessions_suspend(struct sessions *s, enum sessions_loss_cause cause, int sys_errno,
                       const struct sessions_route *route);

@@ -12,6 +12,7 @@
 #include "net/refusal.h"
 #include "net/session.h"
 #include "net/tls_mbedtls.h"
+#include "net/unseen.h"
 
 enum { RELEASES_PER_TURN_MAX = 64 }; /* some 2 ms of connect(2); other sockets of the loop get their turn */
 
@@ -63,8 +64,8 @@ static void on_work(uv_idle_t *work)
 {
     struct sessions *s = work->data;
     if (s->is_closing) return;
-    release_some(s);
-    call_back(s);
+    call_back(s); /* a lost leg takes back what confirmed the backend: told before anybody is routed there */
+    if (!s->is_closing) release_some(s);
     if (!s->is_closing && !has_work(s)) uv_idle_stop(&s->work);
 }
 
@@ -133,8 +134,11 @@ int sessions_new(const struct sessions_config *config, struct sessions **out)
     struct sessions *s = mem_calloc(1, sizeof *s);
     if (s == NULL) return rv;
     s->config = *config;
+    if (s->config.parked_ms_max == 0) s->config.parked_ms_max = SESSIONS_PARK_MS_MAX;
+    s->scratch = unseen_alloc(SESSIONS_BUFFER_BYTES);
+    if (s->scratch == NULL) goto err_after_alloc;
     s->source_id = mem_strdup(config->source_id);
-    if (s->source_id == NULL) goto err_after_alloc;
+    if (s->source_id == NULL) goto err_after_scratch;
     s->config.source_id = s->source_id;
     assert(config->tls_context != NULL || config->tls == SESSIONS_TLS_OFF || config->tls == SESSIONS_TLS_PASSTHROUGH);
     rv = parse_source_address(s, config->source_address);
@@ -163,23 +167,17 @@ err_after_ids:
     ids_del(s->ids);
 err_after_id:
     mem_free(s->source_id);
+err_after_scratch:
+    unseen_free(s->scratch);
 err_after_alloc:
     mem_free(s);
     assert(rv != 0);
     return rv;
 }
 
-void sessions_accept(struct sessions *s, int fd, const struct sockaddr *peer, socklen_t peer_len)
+void sessions_admit(struct session *session)
 {
-    (void)peer_len;
-    assert(!s->is_closing);
-    s->counters.sessions_total++;
-    struct session *session = session_new(s, fd, peer);
-    if (session == NULL) {
-        s->counters.nomem_total++;
-        refusal_send_and_close(fd, error_mysql_errno(SLUICE_ERR_NOMEM), s->source_id, error_text(SLUICE_ERR_NOMEM));
-        return;
-    }
+    struct sessions *s = session->owner;
     switch (s->mode) {
     case SESSIONS_HOLD: session_hold(session); return;
     case SESSIONS_ROUTE:
@@ -193,6 +191,24 @@ void sessions_accept(struct sessions *s, int fd, const struct sockaddr *peer, so
         s->counters.refused_total++;
         session_refuse(session, s->refuse_code, s->refuse_message);
         return;
+    }
+}
+
+void sessions_accept(struct sessions *s, int fd, const struct sockaddr *peer, socklen_t peer_len)
+{
+    (void)peer_len;
+    assert(!s->is_closing);
+    s->counters.sessions_total++;
+    struct session *session = session_new(s, fd, peer);
+    if (session == NULL) {
+        s->counters.nomem_total++;
+        refusal_send_and_close(fd, error_mysql_errno(SLUICE_ERR_NOMEM), s->source_id, error_text(SLUICE_ERR_NOMEM));
+        return;
+    }
+    if (header_is_due(session)) {
+        header_begin(session);
+    } else {
+        sessions_admit(session);
     }
 }
 
@@ -365,6 +381,7 @@ void sessions_let_go(struct sessions *s)
     tls_context_unref(s->config.tls_context);
     ids_del(s->ids);
     mem_free(s->source_id);
+    unseen_free(s->scratch);
     mem_free(s);
     if (on_closed != NULL) on_closed(arg);
 }

@@ -2,6 +2,7 @@
 /*
  * sessions.h - all sessions of one source: accept, hold, route, relay, drain, kill. It knows nothing of switches.
  *
+ *      [PROXY header, where one must come]
  *      sessions_accept --HOLD--> held ------------ROUTE: in order of arrival-----------.
  *            |                    ^  '-- hold-timeout: error packet, end               v
  *            |                    '--HOLD, or leg lost-- connecting -> greeting -> relaying -> ended
@@ -16,6 +17,7 @@
 #include <sys/socket.h>
 #include <uv.h>
 #include "core/attr.h"
+#include "core/network.h"
 #include "core/tracker.h"
 #include "net/legs.h"
 #include "net/stream.h"
@@ -132,11 +134,16 @@ struct sessions_config {
     uint32_t hold_clients_max;   /* 1.. */
     uint32_t sessions_max;       /* 1..: legs open at once; not above the capacity of |legs| */
     uint32_t connect_timeout_ms; /* 1..: from connect(2) to the whole greeting */
+    uint32_t parked_ms_max;      /* a stream parked for longer is closed at its boundary; 0: SESSIONS_PARK_MS_MAX */
     const char *source_address;  /* numeric local address of legs; NULL: the system's choice */
     enum sessions_tls tls;
     struct tls_context *tls_context; /* not NULL with MIRROR and REQUIRE; a reference is taken */
     bool allow_compression;          /* compressed sessions pass, and cannot be followed */
-    struct legs *legs;               /* the caller's, must outlive |sessions|; NULL: legs are not recorded (tests) */
+    /* Who connects from these must send a PROXY header first, within SESSIONS_HEADER_MS; the caller's, must outlive |sessions|. */
+    const struct network *accept_from;
+    size_t accept_from_count;
+    unsigned proxy_send; /* 1, 2: each leg begins with a PROXY header of that version; 0: none */
+    struct legs *legs;   /* the caller's, must outlive |sessions|; NULL: legs are not recorded (tests) */
     struct sessions_callbacks callbacks;
     struct sessions_stream_hooks streams;
     void *arg;
@@ -160,8 +167,10 @@ struct sessions_counters {
     uint64_t legs_opened_total;
     uint64_t legs_lost_total;
     uint64_t protocol_errors_total;
-    uint64_t tls_sessions_total; /* both sides of which began TLS */
-    uint64_t tls_resumed_total;  /* of these, by an earlier session with the backend */
+    uint64_t proxy_headers_total;         /* read from clients */
+    uint64_t proxy_headers_refused_total; /* missing, late or wrong where one must come: the client was turned away */
+    uint64_t tls_sessions_total;          /* both sides of which began TLS */
+    uint64_t tls_resumed_total;           /* of these, by an earlier session with the backend */
     uint64_t tls_client_failed_total;
     uint64_t tls_backend_failed_total;
     uint64_t tls_required_total; /* plain clients that were refused */
@@ -170,8 +179,9 @@ struct sessions_counters {
     uint64_t kills_translated_total; /* KILLs of a live session's id */
     uint64_t kills_refused_total;    /* of ids that mean nobody any more, or that could not be read */
     uint64_t dumps_refused_total;
+    uint64_t unknown_commands_total;     /* that the tracker does not know; such a session is followed no further */
     uint64_t streams_cut_total;          /* binlog streams that ended inside a transaction */
-    uint64_t parks_expired_total;        /* parked streams closed at their boundary after SESSIONS_PARK_MS_MAX */
+    uint64_t parks_expired_total;        /* parked streams closed at their boundary after parked_ms_max */
     uint64_t invariant_violations_total; /* promise 1; stays 0 */
     uint64_t bytes_to_server_total;
     uint64_t bytes_to_client_total;
@@ -185,14 +195,15 @@ struct sessions_counters {
     uint64_t buffered_bytes_max;           /* ever; at most 2 x SESSIONS_BUFFER_BYTES a session */
 };
 
-enum { SESSIONS_BUFFER_BYTES = 65536, SESSIONS_PARK_MS_MAX = 20000 };
+enum { SESSIONS_BUFFER_BYTES = 65536, SESSIONS_PARK_MS_MAX = 20000, SESSIONS_HEADER_MS = 3000 };
 
 /* A leg as sessions_each_leg() shows it; pointers are valid inside the callback only. */
 struct sessions_leg {
-    uint64_t session_id; /* counts up from 1 per source */
-    uint64_t thread_id;  /* on the server; 0 while no greeting has come */
-    uint32_t handed_id;  /* what the client was told in its place */
-    uint32_t reader_id;  /* server_id of the client's dump request; 0: none, or it gave none */
+    uint64_t session_id;     /* counts up from 1 per source */
+    uint64_t thread_id;      /* on the server; 0 while no greeting has come */
+    uint32_t handed_id;      /* what the client was told in its place */
+    uint32_t reader_id;      /* server_id of the client's dump request; 0: none, or it gave none */
+    const char *reader_uuid; /* replica UUID of a client that asked for a dump; "": none, or it gave none */
     char host[STREAM_HOST_LEN +
               1]; /* our own end; the processlist's HOST is "host:port" (a name instead where the server resolves) */
     uint16_t port;
@@ -204,11 +215,27 @@ struct sessions_leg {
     bool is_in_transaction;
     bool is_stream;                 /* a binlog stream */
     const char *user;               /* "" until the client has said who it is */
-    char peer[STREAM_HOST_LEN + 8]; /* the client's "host:port" */
+    char peer[STREAM_HOST_LEN + 8]; /* the client's "host:port", as its PROXY header said where it sent one */
+    bool is_told;                   /* a PROXY header told the server |peer|, which is then the HOST that it shows */
     uint64_t accepted_ms;           /* uv_now() when the client came */
     uint64_t leg_ms;                /* uv_now() when the leg was opened */
     uint64_t bytes_to_server;
     uint64_t bytes_to_client;
+};
+
+/* A client as sessions_each_client() shows it; pointers are valid inside the callback only. */
+struct sessions_client {
+    uint64_t session_id;
+    char peer[STREAM_HOST_LEN + 8]; /* as in sessions_leg */
+    char via[STREAM_HOST_LEN + 8];  /* who sent the PROXY header that |peer| is from; "" when there was none */
+    const char *phase;              /* of its leg; without one: "proxy-header", "held", "closing" */
+    bool has_leg;                   /* the rest is 0 or "" without one */
+    uint64_t thread_id;
+    uint32_t backend_index;
+    uint64_t epoch;
+    bool is_stream;
+    const char *user;
+    uint64_t accepted_ms; /* uv_now() when it came */
 };
 
 /* Return false to stop. Must not call sessions_* functions that change anything. */
@@ -221,7 +248,8 @@ typedef bool (*sessions_leg_fn)(void *arg, const struct sessions_leg *leg);
  */
 SLUICE_MUSTCHECK int sessions_new(const struct sessions_config *config, struct sessions **out);
 /*
- * sessions_accept - a client of the listener: held, routed or refused, as the mode says. |fd| passes to |s| in every case; a
+ * sessions_accept - a client of the listener: held, routed or refused, as the mode says, once its PROXY header has been read where
+ * one must come. |fd| passes to |s| in every case; a
  * client that cannot be served is told why, counted and closed. |peer| is copied. Fits struct listener_config's on_accept with
  * |s| as arg by way of sessions_on_accept().
  */
@@ -258,12 +286,16 @@ uint32_t sessions_drain_kill(struct sessions *s);
 
 /*
  * sessions_park - on: binlog streams stop in front of their next transaction; the one in progress is let through to its end. Streams
- * that begin meanwhile are parked from birth. One that stays parked for SESSIONS_PARK_MS_MAX is closed there: its reader gives up at
- * 60 s, and comes again. Off: they go on, without a byte lost. Twice is once.
+ * that begin meanwhile are parked from birth. One that stays parked for parked_ms_max is closed there: its reader gives up at 60 s, and
+ * comes again. Off: they go on, without a byte lost. Twice is once.
  */
 void sessions_park(struct sessions *s, bool on);
+/* sessions_end_streams - end every binlog stream, where it stands: the server lost what it had sent, and may use its numbers again. */
+void sessions_end_streams(struct sessions *s);
 /* sessions_unparked_count - streams that are still inside a transaction, or whose login has not got as far as to tell. */
 uint32_t sessions_unparked_count(const struct sessions *s);
+/* sessions_opaque_count - legs that cannot be followed: whether one carries a stream, and where in it, cannot be told. */
+uint32_t sessions_opaque_count(const struct sessions *s);
 
 /*
  * sessions_dump_decide - how a dump that waits goes on: |code| 0, it passes; else SLUICE_ERR_*, and the client reads |message|, and
@@ -278,6 +310,9 @@ uint32_t sessions_stream_count(const struct sessions *s); /* legs that carry a b
 uint32_t sessions_held_count(const struct sessions *s);
 /* sessions_oldest_wait_ms - how long the first in the hold has waited; 0 when nobody waits. */
 uint64_t sessions_oldest_wait_ms(const struct sessions *s);
+typedef bool (*sessions_client_fn)(void *arg, const struct sessions_client *client);
+/* sessions_each_client - in order of arrival, whether it waits or has a leg. */
+void sessions_each_client(const struct sessions *s, sessions_client_fn fn, void *arg);
 void sessions_each_leg(const struct sessions *s, sessions_leg_fn fn, void *arg);
 /* sessions_counters - valid until sessions_close(); other threads get a copy by value. */
 const struct sessions_counters *sessions_counters(const struct sessions *s);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "net/stream.h"
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -191,37 +190,40 @@ bool stream_is_open(const struct stream *st)
     return st->fd >= 0;
 }
 
-static void ipv6_text(const struct sockaddr_in6 *in6, char *out)
+void stream_address(const struct sockaddr *address, struct network_address *out)
 {
-    if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
-        inet_ntop(AF_INET, &in6->sin6_addr.s6_addr[12], out, STREAM_HOST_LEN + 1);
-    } else {
-        inet_ntop(AF_INET6, &in6->sin6_addr, out, STREAM_HOST_LEN + 1);
-    }
-}
-
-void stream_address_text(const struct sockaddr *address, char *out, uint16_t *out_port)
-{
-    uint16_t port = 0;
-    out[0] = '\0';
+    *out = (struct network_address){ .family = NETWORK_NONE };
     if (address->sa_family == AF_INET) {
         struct sockaddr_in in;
         memcpy(&in, address, sizeof in);
-        inet_ntop(AF_INET, &in.sin_addr, out, STREAM_HOST_LEN + 1);
-        port = ntohs(in.sin_port);
+        network_address_set(NETWORK_INET, (const uint8_t *)&in.sin_addr, ntohs(in.sin_port), out);
     } else if (address->sa_family == AF_INET6) {
         struct sockaddr_in6 in6;
         memcpy(&in6, address, sizeof in6);
-        ipv6_text(&in6, out);
-        port = ntohs(in6.sin6_port);
+        network_address_set(NETWORK_INET6, in6.sin6_addr.s6_addr, ntohs(in6.sin6_port), out);
     }
-    if (out_port != NULL) *out_port = port;
 }
 
-void stream_local_address(const struct stream *st, char *out, uint16_t *out_port)
+void stream_own_address(const struct stream *st, struct network_address *out)
 {
     struct sockaddr_storage local = { 0 };
     socklen_t len = sizeof local;
     if (getsockname(st->fd, (struct sockaddr *)&local, &len) != 0) local.ss_family = AF_UNSPEC;
-    stream_address_text((const struct sockaddr *)&local, out, out_port);
+    stream_address((const struct sockaddr *)&local, out);
+}
+
+void stream_address_text(const struct sockaddr *address, char *out, uint16_t *out_port)
+{
+    struct network_address value;
+    stream_address(address, &value);
+    network_address_print(&value, out);
+    if (out_port != NULL) *out_port = value.port;
+}
+
+void stream_local_address(const struct stream *st, char *out, uint16_t *out_port)
+{
+    struct network_address own;
+    stream_own_address(st, &own);
+    network_address_print(&own, out);
+    if (out_port != NULL) *out_port = own.port;
 }

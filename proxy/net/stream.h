@@ -8,6 +8,7 @@
 #include <sys/types.h>
 #include <uv.h>
 #include "core/attr.h"
+#include "core/network.h"
 
 struct stream;
 
@@ -82,9 +83,13 @@ void stream_close_told(struct stream *st, stream_closed_fn on_closed);
 bool stream_is_open(const struct stream *st);
 
 enum {
-    STREAM_HOST_LEN = 45
+    STREAM_HOST_LEN = NETWORK_TEXT_LEN
 }; /* longest numeric address; an IPv4 address inside IPv6 is shown as IPv4, as MySQL does */
 
+/* stream_address - |address| as a value; NETWORK_NONE when it is of no IP family. Any thread. */
+void stream_address(const struct sockaddr *address, struct network_address *out);
+/* stream_own_address - our own end of |st|; NETWORK_NONE when it has none. */
+void stream_own_address(const struct stream *st, struct network_address *out);
 /* stream_address_text - numeric host into |out| (STREAM_HOST_LEN + 1 bytes) and the port (may be NULL). Any thread. */
 void stream_address_text(const struct sockaddr *address, char *out, uint16_t *out_port);
 /* stream_local_address - our own end of |st|, as stream_address_text(); "" and 0 when it has none. */

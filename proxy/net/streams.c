@@ -51,9 +51,23 @@ void streams_begin(struct leg *leg)
     if (leg->owner->is_parking) tracker_park(leg->tracker, true);
 }
 
+static void count_unknown(struct leg *leg)
+{
+    struct sessions *s = leg->owner;
+    uint64_t count = tracker_unknown_commands(leg->tracker);
+    if (count == leg->unknown_counted) return;
+    s->counters.unknown_commands_total += count - leg->unknown_counted;
+    leg->unknown_counted = count;
+    log_info("a client sent a command that is not known: its session is not followed any further",
+             LOG_STR("source", s->source_id), LOG_U64("session", leg->session->id),
+             LOG_STR("client", leg->session->peer_host), LOG_U64("port", leg->session->peer_port),
+             LOG_STR("hint", "a switch ends it only at drain-timeout"));
+}
+
 void streams_look(struct leg *leg)
 {
     const struct sessions_config *c = &leg->owner->config;
+    count_unknown(leg);
     if (leg->is_opaque_told || tracker_phase(leg->tracker) != TRACKER_OPAQUE) return;
     leg->is_opaque_told = true;
     if (c->streams.on_opaque != NULL)
@@ -63,6 +77,7 @@ void streams_look(struct leg *leg)
 void streams_end(struct leg *leg)
 {
     const struct sessions_config *c = &leg->owner->config;
+    streams_look(leg); /* what was forwarded unseen in the same turn that ended it is missing from D */
     if (!leg->is_in_gtid) return;
     leg->is_in_gtid = false;
     leg->owner->counters.streams_cut_total++;
@@ -103,7 +118,7 @@ static void expire(struct leg *leg)
     uint64_t now = uv_now(s->config.loop);
     if (!tracker_stream_is_parked(leg->tracker)) return;
     if (leg->parked_ms == 0) leg->parked_ms = now;
-    if (now - leg->parked_ms < SESSIONS_PARK_MS_MAX || !session_is_idle(leg->session)) return;
+    if (now - leg->parked_ms < s->config.parked_ms_max || !session_is_idle(leg->session)) return;
     s->counters.parks_expired_total++;
     log_info("a stream was parked for so long that it is closed at its boundary", LOG_STR("source", s->source_id),
              LOG_U64("session", leg->session->id), LOG_U64("parked_ms", now - leg->parked_ms));
@@ -128,11 +143,30 @@ void sessions_park(struct sessions *s, bool on)
     }
 }
 
+static void end_stream(struct leg *leg)
+{
+    if (tracker_phase(leg->tracker) == TRACKER_STREAM) session_end(leg->session, "its server was set back");
+}
+
+void sessions_end_streams(struct sessions *s)
+{
+    each_leg(s, end_stream);
+}
+
 uint32_t sessions_unparked_count(const struct sessions *s)
 {
     uint32_t count = 0;
     for (const struct leg *leg = s->legs; leg != NULL; leg = leg->next) {
         if (tracker_phase(leg->tracker) == TRACKER_STREAM && !tracker_stream_is_parked(leg->tracker)) count++;
+    }
+    return count;
+}
+
+uint32_t sessions_opaque_count(const struct sessions *s)
+{
+    uint32_t count = 0;
+    for (const struct leg *leg = s->legs; leg != NULL; leg = leg->next) {
+        if (tracker_phase(leg->tracker) == TRACKER_OPAQUE) count++;
     }
     return count;
 }

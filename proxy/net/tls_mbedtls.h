@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tls_mbedtls.h - TLS as one more table behind a stream: after tls_accept() or tls_connect() the stream's own functions carry what
- * TLS carries. Built with mbedTLS 2.28 (TLS 1.2) and 3.6 (1.2 and 1.3); no other file knows of it.
+ * TLS carries. Built with mbedTLS 2.28 (TLS 1.2) and 3.6 (1.2 and 1.3); no other file knows of it but tls_context.c, which loads certificates and keys.
  */
 #pragma once
 #include <stdbool.h>

@@ -6,6 +6,8 @@
 #include "core/mem.h"
 #include "source/daemon.h"
 
+enum { STATUS_CLIENTS_MAX = 200 }; /* where one source alone is asked for */
+
 /* One HTTP call that all sources answer together. */
 struct gather {
     struct admin_token *token;
@@ -143,6 +145,7 @@ static enum source_verb verb_of(enum admin_verb verb)
     case ADMIN_VERB_SOURCE: return SOURCE_VERB_STATUS;
     case ADMIN_VERB_CHECK: return SOURCE_VERB_CHECK;
     case ADMIN_VERB_SWITCH: return SOURCE_VERB_SWITCH;
+    case ADMIN_VERB_READDRESS: return SOURCE_VERB_READDRESS;
     case ADMIN_VERB_ABORT: return SOURCE_VERB_ABORT;
     case ADMIN_VERB_ADOPT: return SOURCE_VERB_ADOPT;
     case ADMIN_VERB_REPIN: return SOURCE_VERB_REPIN;
@@ -180,7 +183,7 @@ void api_handle(void *daemon, struct admin_token *token, const struct admin_call
     struct order *o = order_new(d, to, verb_of(call->verb));
     o->token = token;
     o->call.number = call->switch_number;
-    o->call.limit = call->limit;
+    o->call.limit = call->verb == ADMIN_VERB_SOURCE ? STATUS_CLIENTS_MAX : call->limit;
     o->call.body = call->body == NULL ? NULL : json_incref(call->body);
     send_order(o);
 }

@@ -58,8 +58,9 @@ static void on_pin_written(void *arg, int status, uint64_t number)
     struct source *s = b->source;
     (void)number;
     b->is_pinning = false;
-    if (status == 0 && b->has_facts && *b->pin == '\0') {
-        memcpy(b->pin, b->facts.server_uuid, sizeof b->pin);
+    if (status != 0) b->pin_is_behind = true;
+    if (status == 0 && *b->pin == '\0') {
+        memcpy(b->pin, b->pinning, sizeof b->pin);
         log_info("backend pinned", LOG_STR("source", s->config->source_id), LOG_STR("backend", b->config->name),
                  LOG_STR("server_uuid", b->pin));
         backend_probe_now(b);
@@ -87,6 +88,8 @@ static void write_pin(struct backend *b, const char *uuid, const struct gtid_set
     struct record_pin pin;
     if (b->is_pinning || pin_record(b, uuid, executed, &pin) != 0) return;
     b->is_pinning = true;
+    b->pin_is_behind = false;
+    snprintf(b->pinning, sizeof b->pinning, "%s", uuid);
     b->pin_written_ms = source_now(b->source);
     b->source->jobs++;
     journal_pin_put(b->source->host.journal, &pin, b->source->host.mailbox, on_pin_written, b);
@@ -132,11 +135,22 @@ bool backend_is_latched(const struct backend *b)
     return *b->source->record.latch != '\0' && strcmp(b->source->record.latch_backend, b->config->name) == 0;
 }
 
+/* Also within the time between two probes a server can lose what it sent, and use the numbers again: then E alone shows nothing. */
+static bool has_what_it_sent(struct backend *b)
+{
+    struct gtid_set *missing = NULL;
+    if (b->sent == NULL || gtid_set_subtract(b->sent, b->facts.executed, &missing) != 0) return true;
+    bool has_all = gtid_set_remove_set(missing, b->facts.owned) != 0 || gtid_set_is_empty(missing);
+    if (!has_all) backend_latch(b, missing, "which it had sent to readers");
+    gtid_set_del(missing);
+    return has_all;
+}
+
 /* Its E against the largest ever seen. Returns false when it was set back. */
 static bool executed_has_grown(struct backend *b)
 {
     struct gtid_set *missing = NULL;
-    if (backend_is_latched(b)) return false;
+    if (backend_is_latched(b) || !has_what_it_sent(b)) return false;
     if (b->executed != NULL && !gtid_set_contains(b->facts.executed, b->executed)) {
         if (gtid_set_subtract(b->executed, b->facts.executed, &missing) == 0)
             backend_latch(b, missing, "which it had before");
@@ -145,10 +159,11 @@ static bool executed_has_grown(struct backend *b)
     }
     struct gtid_set *copy = gtid_set_copy(b->facts.executed);
     if (copy == NULL) return true;
-    bool is_equal = b->executed != NULL && gtid_set_equal(copy, b->executed);
+    if (b->executed == NULL || !gtid_set_equal(copy, b->executed)) b->pin_is_behind = true;
     gtid_set_del(b->executed);
     b->executed = copy;
-    if (!is_equal && source_now(b->source) - b->pin_written_ms >= PIN_WRITE_MS) write_pin(b, b->pin, b->executed);
+    if (b->pin_is_behind && source_now(b->source) - b->pin_written_ms >= PIN_WRITE_MS)
+        write_pin(b, b->pin, b->executed);
     return true;
 }
 
@@ -247,6 +262,8 @@ static void probe_submit(struct backend *b)
     if (memcmp(&b->target.addr, next, sizeof *next) != 0) b->is_confirmed = false;
     b->target.addr = *next;
     upstream_target_text(&b->target, key, sizeof key);
+    gtid_set_del(b->sent);
+    b->sent = b == source_active(s) ? gtid_set_copy(s->delivered.sent) : NULL;
     const struct upstream_job job = { .target = &b->target,
                                       .key = key,
                                       .lane = UPSTREAM_LANE_ORDINARY,
@@ -334,7 +351,8 @@ int backend_init(struct backend *b, struct source *s, uint32_t index, const stru
                                             .password = config->account.password,
                                             .tls = config->account.tls_mode,
                                             .tls_ca = config->account.tls_ca,
-                                            .bind = config->source_address };
+                                            .bind = config->source_address,
+                                            .proxy_version = source_own_proxy_version(config) };
     int rv = upstream_target_copy(&target, &b->target);
     if (rv != 0) return rv;
     struct sockaddr_storage *first = &b->addresses[0];
@@ -392,4 +410,5 @@ void backend_free(struct backend *b)
     facts_free(&b->facts);
     facts_free(&b->incoming);
     gtid_set_del(b->executed);
+    gtid_set_del(b->sent);
 }

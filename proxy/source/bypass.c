@@ -45,15 +45,16 @@ void bypass_add(struct source *s, const struct backend *b, const struct processl
                                     .own_host = rows->own_host,
                                     .own_user = rows->own_user,
                                     .sockets = sockets,
-                                    .socket_count = socket_count };
+                                    .socket_count = socket_count,
+                                    .clients_are_told = s->config->proxy_protocol.send != CONFIG_PROXY_SEND_OFF };
     struct threads_leg *legs = NULL;
     if (rows->count == 0) return; /* a true list has at least our own connection: nothing can be said of this one */
     sessions_each_leg(s->sessions, keep_stream_user, s);
     int rv = listing_collect_legs(s, b, &legs, &judged.live_count);
     judged.live = legs;
     if (rv == 0) rv = threads_judge(&judged, &verdict);
-    mem_free(legs);
     if (rv != 0) {
+        mem_free(legs);
         list->status = rv;
         return;
     }
@@ -62,6 +63,8 @@ void bypass_add(struct source *s, const struct backend *b, const struct processl
                                .row_count = rows->count,
                                .own_user = rows->own_user,
                                .classes = verdict.classes,
+                               .legs = legs,
+                               .leg_count = judged.live_count,
                                .users = (const char(*)[THREADS_USER_LEN + 1]) s->stream_users,
                                .user_count = s->stream_user_count,
                                .channels = channels,
@@ -69,4 +72,5 @@ void bypass_add(struct source *s, const struct backend *b, const struct processl
                                .level = s->config->bypass == CONFIG_BYPASS_REFUSE ? CHECK_FAIL : CHECK_WARN };
     bypass_add_checks(list, &in);
     threads_verdict_free(&verdict);
+    mem_free(legs);
 }

@@ -14,6 +14,7 @@ enum {
     CODE_FAILED = 1,
     CODE_USAGE = 2,
     CODE_REFUSED = 3,
+    CODE_UNKNOWN = 5,
     ASK_AGAIN_MS = 100,
     GRACE_MS = 500,
     TEXT_LEN = 600
@@ -71,6 +72,9 @@ static void take_pin(struct backend *b, const char *uuid)
     gtid_set_del(b->executed);
     b->executed = b->has_facts ? gtid_set_copy(b->facts.executed) : NULL;
     b->is_wrong = false;
+    if (b == source_active(b->source)) delivered_new_server(&b->source->delivered);
+    gtid_set_del(b->sent);
+    b->sent = NULL; /* of a probe that is under way: it was taken from the server that was */
     backend_probe_now(b);
 }
 
@@ -141,8 +145,15 @@ static bool is_busy(struct source *s, struct source_call *call)
         reply_text(call, 409, CODE_FAILED, "another order is being written down; try again");
         return true;
     }
-    if (!s->run.is_open) return false;
     char text[TEXT_LEN];
+    uint64_t number = 0;
+    if (readdress_busy(s->readdress, text, sizeof text, &number)) {
+        json_t *doc = json_pack("{s:b,s:s,s:i}", "result", 0, "msg", text, "code", CODE_FAILED);
+        if (number > 0) json_object_set_new(doc, "switch", json_integer((json_int_t)number));
+        reply(call, 409, doc);
+        return true;
+    }
+    if (!s->run.is_open) return false;
     snprintf(text, sizeof text,
              "switch %llu of source %s is in progress (phase %s); see: sluice status %s, or sluice abort %s",
              (unsigned long long)s->run.number, s->config->source_id, cutover_state_name(s->cutover.state),
@@ -220,10 +231,52 @@ static void do_switch(struct source *s, struct source_call *call)
     journal_switch_begin(s->host.journal, &s->run.record, s->host.mailbox, on_switch_numbered, call);
 }
 
+static void abort_readdress(struct source *s, struct source_call *call)
+{
+    uint64_t number = readdress_number(s->readdress);
+    const char *why = NULL;
+    if (!readdress_abort(s->readdress, "aborted by an operator", &why)) {
+        reply_text(call, 409, CODE_FAILED, "readdress %llu cannot be aborted now: %s", (unsigned long long)number, why);
+        return;
+    }
+    reply(call, 200,
+          json_pack("{s:b,s:s,s:i,s:I}", "result", 1, "msg", "being undone", "code", CODE_DONE, "switch",
+                    (json_int_t)number));
+}
+
+static bool readdress_is_left(struct source *s, struct source_call *call)
+{
+    char text[TEXT_LEN];
+    uint64_t number = 0;
+    if (!readdress_busy(s->readdress, text, sizeof text, &number)) return false;
+    reply_text(call, 409, CODE_FAILED, "%s", text);
+    return true;
+}
+
+/* A resume is of what is unfinished, which keeps all else from beginning. */
+static void do_readdress(struct source *s, struct source_call *call)
+{
+    bool is_resume = json_is_true(json_object_get(call->body, "resume"));
+    if (s->readdress == NULL) {
+        reply_text(call, 409, CODE_REFUSED, "source %s has no consumer of type dm: there is no source of DM to change",
+                   s->config->source_id);
+    } else if ((is_resume && !readdress_is_open(s->readdress) && !s->is_stopping) || !is_busy(s, call)) {
+        readdress_order(s->readdress, call);
+    }
+}
+
 static void do_abort(struct source *s, struct source_call *call)
 {
-    const struct cutover_event ev = { .type = CUTOVER_EV_ABORT, .text = "aborted by an operator" };
-    if (!s->run.is_open) {
+    char text[TEXT_LEN];
+    const struct cutover_event ev = { .type = CUTOVER_EV_ABORT, .text = text };
+    bool is_waiting = *s->run.waiting != '\0';
+    snprintf(text, sizeof text, "aborted by an operator%s%s", is_waiting ? ", while: " : "",
+             is_waiting ? s->run.waiting : "");
+    if (readdress_is_open(s->readdress)) {
+        abort_readdress(s, call);
+    } else if (!s->run.is_open && readdress_is_left(s, call)) {
+        return; /* and was told how to go on */
+    } else if (!s->run.is_open) {
         reply_text(call, 409, CODE_FAILED, "no switch of source %s is in progress", s->config->source_id);
     } else if (!cutover_can_abort(&s->cutover)) {
         reply_text(call, 409, CODE_FAILED, "switch %llu is in phase %s and cannot be aborted: %s",
@@ -259,14 +312,19 @@ static void on_check_read(struct source *s, void *arg, enum cutover_verdict verd
 static void on_check_timer(uv_timer_t *timer)
 {
     struct source *s = timer->data;
-    reading_start(s, &s->check, READING_CHECK, on_check_read, NULL);
+    if (switch_is_running(s)) {
+        end_check(s, CUTOVER_VERDICT_FAILED, "a switch has begun meanwhile");
+    } else {
+        reading_start(s, &s->check, READING_CHECK, on_check_read, NULL);
+    }
 }
 
 static void on_check_read(struct source *s, void *arg, enum cutover_verdict verdict, int status, const char *text)
 {
     (void)arg;
     (void)status;
-    if (verdict == CUTOVER_VERDICT_LAGGING && source_now(s) < s->check_deadline_ms && !s->is_closing) {
+    bool may_ask = !s->is_closing && !switch_is_running(s); /* the consumer is not asked while clients are held */
+    if (verdict == CUTOVER_VERDICT_LAGGING && source_now(s) < s->check_deadline_ms && may_ask) {
         uv_timer_start(&s->check_timer, on_check_timer, ASK_AGAIN_MS, 0);
         return;
     }
@@ -330,6 +388,7 @@ static void do_adopt(struct source *s, struct source_call *call)
     if (w == NULL) return;
     int rv = record_set(&w->record.active, b->config->name);
     if (rv == 0 && strcmp(w->record.latch_backend, b->config->name) == 0) rv = record_set(&w->record.latch, "");
+    if (w->record.has_record && active != b) w->record.has_moved = true;
     w->record.has_record = true;
     w->record.epoch++;
     if (rv != 0) w->record.epoch = 0; /* the journal refuses it */
@@ -344,6 +403,7 @@ static void repin_write(struct source *s, struct source_call *call, struct backe
     if (w == NULL) return;
     w->is_pin = true;
     memcpy(w->uuid, b->facts.server_uuid, sizeof w->uuid);
+    if (b == source_active(s) && *b->pin != '\0' && strcmp(b->pin, w->uuid) != 0) w->record.has_moved = true;
     bool clears = *w->record.latch != '\0' && strcmp(w->record.latch_backend, b->config->name) == 0;
     if (clears && record_set(&w->record.latch, "") != 0) w->record.epoch = 0; /* the journal refuses it */
     snprintf(w->text, sizeof w->text, "backend %s is pinned to %s%s", b->config->name, w->uuid,
@@ -425,6 +485,13 @@ static void on_switch_read(void *arg, int status, const struct record_switch *li
         reply_text(call, 404, CODE_USAGE, "there is no switch %llu", (unsigned long long)call->number);
     } else if (status != 0) {
         reply_text(call, 500, CODE_FAILED, "the switch cannot be read from state-dir: %s", error_text(status));
+    } else if (readdress_record_is_left(list)) {
+        char text[TEXT_LEN];
+        snprintf(text, sizeof text, "readdress %llu is unfinished, and DM may not run; how to go on: sluice status %s",
+                 (unsigned long long)list->number, list->source_id);
+        reply(call, 200,
+              json_pack("{s:b,s:s,s:i,s:b,s:o}", "result", 0, "msg", text, "code", CODE_UNKNOWN, "unfinished", 1,
+                        "switch", status_switch_record(list)));
     } else {
         reply(call, 200,
               json_pack("{s:b,s:s,s:i,s:o}", "result", list->exit_code == 0, "msg", list->msg, "code", list->exit_code,
@@ -435,6 +502,12 @@ static void on_switch_read(void *arg, int status, const struct record_switch *li
 
 static void do_switch_get(struct source *s, struct source_call *call)
 {
+    if (readdress_is_open(s->readdress) && readdress_number(s->readdress) == call->number) {
+        reply(
+            call, 200,
+            json_pack("{s:b,s:s,s:i,s:o}", "result", 1, "msg", "", "code", 0, "switch", readdress_json(s->readdress)));
+        return;
+    }
     if (s->run.is_open && s->run.number == call->number) {
         reply(call, 200,
               json_pack("{s:b,s:s,s:i,s:o}", "result", 1, "msg", "", "code", 0, "switch", switch_run_json(s)));
@@ -453,9 +526,10 @@ void source_call(struct source *s, struct source_call *call)
     }
     switch (call->verb) {
     case SOURCE_VERB_READY: reply(call, 200, json_pack("{s:b}", "ready", s->is_ready)); break;
-    case SOURCE_VERB_STATUS: reply(call, 200, status_source(s)); break;
+    case SOURCE_VERB_STATUS: reply(call, 200, status_source(s, call->limit)); break;
     case SOURCE_VERB_CHECK: do_check(s, call); break;
     case SOURCE_VERB_SWITCH: do_switch(s, call); break;
+    case SOURCE_VERB_READDRESS: do_readdress(s, call); break;
     case SOURCE_VERB_ABORT: do_abort(s, call); break;
     case SOURCE_VERB_ADOPT: do_adopt(s, call); break;
     case SOURCE_VERB_REPIN: do_repin(s, call); break;

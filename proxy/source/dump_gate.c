@@ -89,6 +89,8 @@ static void note_behind(const struct source *s, struct dump_wait *w, const char 
     say(s, w->last, text);
 }
 
+static const char latched_text[] = "its backend is latched as set back; see: sluice status";
+
 static void refuse_rewound(struct source *s, struct dump_wait *w, const struct gtid_set *missing, const char *ranges)
 {
     char text[SESSIONS_MESSAGE_LEN], message[SESSIONS_MESSAGE_LEN + 1];
@@ -108,6 +110,19 @@ static void refuse_purged(struct source *s, struct dump_wait *w, const char *ran
              "it names a file, with which a server skips its own check, and backend %.64s has purged what this reader "
              "lacks: %s; ask without a file name",
              w->backend->config->name, ranges);
+    say(s, message, text);
+    refuse(s, w, SLUICE_ERR_DUMP_GATE, message);
+}
+
+/* No server notices: by number it has what was purged. What it has under that number was given up, and is another transaction. */
+static void refuse_lost(struct source *s, struct dump_wait *w, const char *ranges)
+{
+    char text[SESSIONS_MESSAGE_LEN], message[SESSIONS_MESSAGE_LEN + 1];
+    snprintf(
+        text, sizeof text,
+        "backend %.64s has purged what this reader has only under numbers that were accepted as lost: %s; switch to a "
+        "backend that still has them in its binlog, or load the reader anew",
+        w->backend->config->name, ranges);
     say(s, message, text);
     refuse(s, w, SLUICE_ERR_DUMP_GATE, message);
 }
@@ -135,6 +150,10 @@ static struct dump_wait *judge(struct source *s, struct dump_wait *w, const stru
     struct dump_wait *kept = NULL;
     switch (result.verdict) {
     case DUMP_GATE_PASS:
+        if (enforces(s) && backend_is_latched(w->backend)) { /* since it began to wait */
+            refuse(s, w, SLUICE_ERR_REWOUND, latched_text);
+            break;
+        }
         sessions_dump_decide(s->sessions, w->session, 0, "");
         wait_del(w);
         break;
@@ -146,6 +165,7 @@ static struct dump_wait *judge(struct source *s, struct dump_wait *w, const stru
             refuse(s, w, SLUICE_ERR_DUMP_GATE, w->last);
         break;
     case DUMP_GATE_PURGED: refuse_purged(s, w, ranges); break;
+    case DUMP_GATE_LOST: refuse_lost(s, w, ranges); break;
     case DUMP_GATE_REWOUND: refuse_rewound(s, w, result.missing, ranges); break;
     }
     gtid_set_del(result.missing);
@@ -311,7 +331,7 @@ static enum sessions_dump by_position(const struct source *s, struct sessions_re
     switch (s->config->position_dump) {
     case CONFIG_POSITION_DUMP_ALLOW: return SESSIONS_DUMP_PASS;
     case CONFIG_POSITION_DUMP_UNTIL_FIRST_SWITCH:
-        if (s->record.epoch <= 1) return SESSIONS_DUMP_PASS;
+        if (!s->record.has_moved) return SESSIONS_DUMP_PASS;
         say(s, out->message,
             "by file and position, which mean another place since the first switch; read by GTID: in DM's source "
             "enable-gtid: true, in MySQL SOURCE_AUTO_POSITION = 1 (position-dump: until-first-switch)");
@@ -350,79 +370,17 @@ static enum sessions_dump wait_for(struct source *s, uint64_t session, uint32_t 
     return SESSIONS_DUMP_WAIT;
 }
 
-/* ---- readers that take each other for the same ---- */
-
-struct twins {
-    uint32_t reader_id;
-    uint32_t count;
-    uint64_t first;   /* session */
-    struct text text; /* "3, 7" */
-};
-
-static bool count_twin(void *arg, const struct sessions_leg *leg)
-{
-    struct twins *t = arg;
-    if (leg->reader_id != t->reader_id) return true;
-    t->count++;
-    if (t->first == 0 || leg->session_id < t->first) t->first = leg->session_id;
-    text_printf(&t->text, "%s%" PRIu64 " (%s)", t->text.len == 0 ? "" : ", ", leg->session_id, leg->peer);
-    return true;
-}
-
-static void warn_of_twin(struct source *s, uint32_t reader_id)
-{
-    struct dump_gate *gate = &s->dump_gate;
-    struct twins twins = { .reader_id = reader_id };
-    for (uint32_t i = 0; i < gate->twin_count; i++) {
-        if (gate->twins[i] == reader_id) return;
-    }
-    if (reader_id == 0) return; /* who does not stay: mysqlbinlog without --stop-never */
-    sessions_each_leg(s->sessions, count_twin, &twins);
-    if (twins.count > 1) {
-        if (gate->twin_count < DUMP_GATE_TOLD_MAX) gate->twins[gate->twin_count++] = reader_id;
-        log_warn("two binlog readers say the same server_id: a server may end one for the other",
-                 LOG_STR("source", s->config->source_id), LOG_U64("server_id", reader_id),
-                 LOG_STR("sessions", text_str(&twins.text)),
-                 LOG_STR("hint", "give each reader a server_id of its own"));
-    }
-    text_free(&twins.text);
-}
-
-struct warnings {
-    const struct source *source;
-    json_t *list;
-};
-
-static bool add_warning(void *arg, const struct sessions_leg *leg)
-{
-    struct warnings *w = arg;
-    struct twins twins = { .reader_id = leg->reader_id };
-    if (leg->reader_id == 0) return true;
-    sessions_each_leg(w->source->sessions, count_twin, &twins);
-    if (twins.count > 1 && twins.first == leg->session_id)
-        json_array_append_new(w->list, json_sprintf("%" PRIu32 " binlog readers say server_id %" PRIu32 ": sessions %s",
-                                                    twins.count, leg->reader_id, text_str(&twins.text)));
-    text_free(&twins.text);
-    return true;
-}
-
-json_t *dump_gate_warnings(const struct source *s)
-{
-    struct warnings w = { .source = s, .list = json_array() };
-    sessions_each_leg(s->sessions, add_warning, &w);
-    return w.list;
-}
-
 enum sessions_dump dump_gate_on_dump(void *source, uint64_t session, uint32_t backend_index,
                                      const struct tracker_dump_request *request, struct sessions_refusal *out_refusal)
 {
     struct source *s = source;
     assert(backend_index < s->backend_count);
-    if (request != NULL) warn_of_twin(s, request->server_id);
+    if (request != NULL) twins_look(s, session);
+    bool is_off = s->config->dump_gate == CONFIG_DUMP_GATE_OFF || s->is_closing;
+    if (!is_off && backend_is_latched(&s->backends[backend_index]))
+        return refuse_now(s, session, latched_text, out_refusal);
     if (request != NULL && !request->is_gtid) return by_position(s, out_refusal);
-    if (s->config->dump_gate == CONFIG_DUMP_GATE_OFF || s->is_closing) return SESSIONS_DUMP_PASS;
+    if (is_off) return SESSIONS_DUMP_PASS;
     if (request == NULL) return refuse_now(s, session, "its request cannot be understood", out_refusal);
-    if (backend_is_latched(&s->backends[backend_index]))
-        return refuse_now(s, session, "its backend is latched as set back; see: sluice status", out_refusal);
     return wait_for(s, session, backend_index, request, out_refusal);
 }

@@ -22,6 +22,7 @@ struct listing {
     listing_done_fn done;
     struct upstream_target target;
     char pin[FACTS_UUID_LEN + 1]; /* the backend's, for the probe thread */
+    bool clients_are_told;        /* by PROXY headers */
     struct threads_leg *legs;     /* open (live) or closed by the drain */
     size_t leg_count;
     struct threads_leg *left_over;
@@ -46,7 +47,9 @@ static bool keep_leg(void *arg, const struct sessions_leg *leg)
     if (leg->backend_index != list->backend_index) return true;
     struct threads_leg *to = &list->legs[list->count++];
     to->id = leg->thread_id;
+    to->is_told = leg->is_told;
     snprintf(to->host, sizeof to->host, "%s", leg->host_port);
+    snprintf(to->client, sizeof to->client, "%s", leg->peer);
     return true;
 }
 
@@ -59,6 +62,11 @@ static bool keep_left_over(void *arg, uint32_t slot, const struct legs_record *r
     struct threads_leg *to = &list->legs[list->count++];
     to->id = record->thread_id;
     snprintf(to->host, sizeof to->host, "%s:%u", record->host, record->port);
+    if (record->told.family == NETWORK_NONE) return true;
+    char told[NETWORK_TEXT_LEN + 1];
+    network_address_print(&record->told, told);
+    to->is_told = true;
+    snprintf(to->client, sizeof to->client, "%s:%u", told, record->told.port);
     return true;
 }
 
@@ -111,6 +119,22 @@ static const struct threads_socket *socket_of(const struct threads_row *row, con
 static bool foreign_is_harmless(const struct threads_socket *socket)
 {
     return socket != NULL && socket->owner == THREADS_OWNER_OTHER && !socket->is_sluice && socket->pid != 0;
+}
+
+/* There since the last look, so it is no connection that was just closing. */
+static int judge_unclear(const struct processlist *list, const struct threads_verdict *verdict,
+                         struct upstream_error *error)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (verdict->classes[i] != THREADS_UNCLEAR) continue;
+        const struct threads_row *row = &list->rows[i];
+        return upstream_error_set(error, SLUICE_ERR_REFUSED, 0,
+                                  "thread %llu of '%s' from %s has our address and no socket here: a client of another "
+                                  "proxy, or left by a dead "
+                                  "Sluice that has no record of it; see whose it is, and end it: KILL %llu",
+                                  (unsigned long long)row->id, row->user, row->host, (unsigned long long)row->id);
+    }
+    return 0;
 }
 
 static int judge_foreign(const struct processlist *list, const struct threads_verdict *verdict,
@@ -173,6 +197,11 @@ static int read_delivered(struct listing *l, struct connector *c, struct upstrea
     return rv;
 }
 
+static bool is_suspect(enum threads_class class)
+{
+    return class == THREADS_DEAD_SLUICE || class == THREADS_UNCLEAR;
+}
+
 /* Threads that looked like a dead Sluice's when they were first looked at. */
 struct suspects {
     uint64_t *ids;
@@ -184,7 +213,7 @@ static int suspects_take(struct suspects *s, const struct processlist *list, con
     s->ids = mem_calloc(list->count, sizeof *s->ids);
     if (s->ids == NULL) return SLUICE_ERR_NOMEM;
     for (size_t i = 0; i < list->count; i++) {
-        if (verdict->classes[i] == THREADS_DEAD_SLUICE) s->ids[s->count++] = list->rows[i].id;
+        if (is_suspect(verdict->classes[i])) s->ids[s->count++] = list->rows[i].id;
     }
     return 0;
 }
@@ -218,16 +247,19 @@ static int judge_listing(struct listing *l, struct connector *c, const struct pr
                                       .left_over = l->left_over,
                                       .left_over_count = l->left_over_count,
                                       .sockets = sockets,
-                                      .socket_count = socket_count };
+                                      .socket_count = socket_count,
+                                      .clients_are_told = l->clients_are_told };
     if (threads_judge(&in, &verdict) != 0) return upstream_error_set(error, SLUICE_ERR_NOMEM, 0, "memory ran out");
     bool is_first = suspects->ids == NULL;
     if (!is_first) threads_spare_newcomers(&in, suspects->ids, suspects->count, &verdict);
     int rv = 0;
-    if (is_first && !l->is_live && verdict.class_count[THREADS_DEAD_SLUICE] > 0) {
+    size_t suspect_count = verdict.class_count[THREADS_DEAD_SLUICE] + verdict.class_count[THREADS_UNCLEAR];
+    if (is_first && !l->is_live && suspect_count > 0) {
         rv = suspects_take(suspects, list, &verdict);
         if (rv != 0) upstream_error_set(error, rv, 0, "memory ran out");
     } else {
         rv = judge_foreign(list, &verdict, sockets, socket_count, error);
+        if (rv == 0 && !l->is_live) rv = judge_unclear(list, &verdict, error);
         if (rv == 0) rv = act_on(l, c, list, &verdict, error);
     }
     threads_verdict_free(&verdict);
@@ -347,6 +379,7 @@ static void start(struct source *s, struct listing *l, struct backend *old, uint
     l->source = s;
     l->backend = old;
     memcpy(l->pin, old->pin, sizeof l->pin);
+    l->clients_are_told = s->config->proxy_protocol.send != CONFIG_PROXY_SEND_OFF;
     l->op = op;
     l->done = done;
     const struct upstream_job job = { .target = &l->target,
@@ -357,14 +390,18 @@ static void start(struct source *s, struct listing *l, struct backend *old, uint
                                       .done = on_listed,
                                       .arg = l,
                                       .mailbox = s->host.mailbox };
-    int rv = upstream_target_copy(&old->target, &l->target);
+    static const char lost_text[] =
+        "the file of open connections was damaged, and with proxy-protocol.send a dead Sluice's "
+        "threads look like clients'; see that none is left there, then restart Sluice";
+    int rv = s->is_legs_file_lost ? SLUICE_ERR_REFUSED : upstream_target_copy(&old->target, &l->target);
     if (rv == 0) rv = collect_left_over(s, old, &l->left_over, &l->left_over_count);
     l->seen = mem_calloc(l->leg_count, sizeof *l->seen);
     if (l->seen == NULL) rv = SLUICE_ERR_NOMEM;
     if (rv == 0) rv = upstream_pool_submit(s->host.pool, &job, NULL);
     s->jobs++;
     if (rv != 0) {
-        const struct upstream_error error = { .code = rv, .text = "the list could not be asked for" };
+        struct upstream_error error;
+        upstream_error_set(&error, rv, 0, "%s", s->is_legs_file_lost ? lost_text : "the list could not be asked for");
         on_listed(l, rv, &error);
     }
 }

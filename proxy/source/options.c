@@ -66,12 +66,27 @@ static int parse_gtid_s(const char *text, struct switch_options *out, struct tex
     return rv != 0 || out->gtid_s == NULL ? SLUICE_ERR_NOMEM : 0;
 }
 
+static int parse_waive(const json_t *list, struct switch_options *out, struct text *out_error)
+{
+    size_t i;
+    json_t *item;
+    text_puts(out_error, "waive: "); /* told only where a name is refused */
+    json_array_foreach(list, i, item)
+    {
+        int rv = checks_waive_parse(json_string_value(item), &out->waived, out_error);
+        if (rv != 0) return rv;
+    }
+    text_free(out_error);
+    return 0;
+}
+
 int switch_options_parse(const json_t *body, const struct config_limits *limits, struct switch_options *out,
                          struct text *out_error)
 {
     const char *loss = json_string_value(json_object_get(body, "accept-loss"));
     const char *gtid_s = json_string_value(json_object_get(body, "gtid-s"));
     const json_t *errant = json_object_get(body, "accept-errant");
+    const json_t *waive = json_object_get(body, "waive");
     const json_t *wait = json_object_get(body, "wait-catchup");
     int rv = 0;
     *out = (struct switch_options){ .catchup_ms = limits->catchup_timeout_ms };
@@ -80,6 +95,7 @@ int switch_options_parse(const json_t *body, const struct config_limits *limits,
     if (loss != NULL) rv = parse_loss(loss, out, out_error);
     if (rv == 0 && errant != NULL) rv = parse_errant(errant, out, out_error);
     if (rv == 0 && gtid_s != NULL) rv = parse_gtid_s(gtid_s, out, out_error);
+    if (rv == 0 && waive != NULL) rv = parse_waive(waive, out, out_error);
     if (rv == 0) out->json = json_deep_copy(body);
     if (rv != 0) switch_options_free(out);
     return rv;

@@ -120,6 +120,7 @@ void placement_judge(struct source *s, struct backend *b, placement_done_fn done
     s->placement.done = done;
     s->placement.arg = arg;
     s->jobs++;
+    streams_tell_consumer(s);
     consumer_status(s->consumer, status_timeout_ms(s), on_status, s);
 }
 

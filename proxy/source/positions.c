@@ -2,6 +2,7 @@
 #include "source/positions.h"
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 #include "core/error.h"
 #include "core/mem.h"
 #include "core/text.h"
@@ -20,6 +21,7 @@ static void sets_free(struct gtid_gate_set *sets, size_t count)
 void positions_free(struct positions *p)
 {
     sets_free(p->readers, p->reader_count);
+    mem_free(p->may_be_lost);
     sets_free(p->validators, p->validator_count);
     *p = (struct positions){ 0 };
 }
@@ -41,16 +43,37 @@ static int add_set(struct gtid_gate_set *sets, size_t *count, const char *what, 
     return 0;
 }
 
+void positions_mark_lost(const struct positions *p, const struct gtid_set *old_purged, struct gtid_gate_result *result)
+{
+    size_t reader = 0;
+    for (size_t i = 0; old_purged != NULL && i < result->condition_count; i++) {
+        struct gtid_gate_condition *c = &result->conditions[i];
+        if (c->rule != GTID_GATE_PURGED_IN_READER) continue;
+        size_t at = reader++; /* one a reader, in their order */
+        if (at >= p->reader_count || c->status != GTID_GATE_FAIL || !p->may_be_lost[at] ||
+            gtid_set_contains(p->readers[at].set, old_purged))
+            continue;
+        char text[GTID_GATE_TEXT_BYTES];
+        memcpy(text, c->text, sizeof text);
+        c->status = GTID_GATE_UNKNOWN;
+        snprintf(c->text, sizeof c->text, "lost already, the old server has purged it too: %.*s",
+                 GTID_GATE_TEXT_BYTES - 60, text);
+    }
+}
+
 int positions_take(struct positions *p, const struct consumer_status *status)
 {
     int rv = SLUICE_ERR_NOMEM;
     positions_free(p);
     p->readers = mem_calloc(status->task_count + 1, sizeof *p->readers);
+    p->may_be_lost = mem_calloc(status->task_count + 1, sizeof *p->may_be_lost);
     p->validators = mem_calloc(1, sizeof *p->validators);
-    if (p->readers == NULL || p->validators == NULL) goto err;
+    if (p->readers == NULL || p->may_be_lost == NULL || p->validators == NULL) goto err;
     for (size_t i = 0; i < status->task_count; i++) {
         const struct consumer_task *t = &status->tasks[i];
         if (t->s == NULL) continue;
+        /* With a relay the files have what the server has purged; and the S of one that runs is old. */
+        p->may_be_lost[p->reader_count] = !status->relay.is_present && t->stage != CONSUMER_STAGE_RUNNING;
         rv = add_set(p->readers, &p->reader_count, "gtid-S", t->name, t->s);
         if (rv != 0) goto err;
     }

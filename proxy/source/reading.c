@@ -13,7 +13,7 @@
 #include "source/state.h"
 #include "upstream/local_sockets.h"
 
-enum { TEXT_LEN = CUTOVER_TEXT_LEN };
+enum { TEXT_LEN = CUTOVER_TEXT_LEN, LAG_MS_MIN = 400 };
 
 /* One question of a reading, to a server or to the consumer. Its own object: an abandoned reading must not see the answer. */
 struct question {
@@ -67,6 +67,18 @@ static struct gtid_set *accepted_loss(const struct source *s, const struct readi
     return loss;
 }
 
+/*
+ * What of D no reader has in half, as far as the streams tell; NULL: memory ran out. Where what the old server has stands for D it
+ * says nothing of halves, but those that were seen to be sent count all the same.
+ */
+static struct gtid_set *whole_of(const struct source *s, const struct gtid_set *delivered)
+{
+    struct gtid_set *part = delivered_part(&s->delivered), *whole = NULL;
+    if (part != NULL && gtid_set_subtract(delivered, part, &whole) != 0) whole = NULL;
+    gtid_set_del(part);
+    return whole;
+}
+
 /* How D is judged: what the old server has stands for it, once its streams have ended; before that as a forecast. */
 static void fill_delivered(const struct source *s, const struct reading *r, const struct gtid_set *loss,
                            struct gtid_gate_input *in)
@@ -88,8 +100,13 @@ static void fill_errant(const struct reading *r, const struct gtid_set *old_know
     in->accepted_errant = r->options->accept_errant;
     in->accepted_errant_uuids = (const uint8_t(*)[GTID_UUID_BYTES])r->options->accept_errant_uuids;
     in->accepted_errant_uuid_count = r->options->accept_errant_uuid_count;
-    if (r->kind == READING_NEW) {
-        in->errant_rule = GTID_GATE_ERRANT_SKIP; /* judged at GATE; the old server goes on writing meanwhile */
+    if (r->kind == READING_NEW && r->from != NULL) {
+        /* The old server goes on writing, so of its own only GATE can judge. What was written on the new one since is told by its UUID. */
+        bool can_tell = r->old_at_empty != NULL && !r->old_replicates && in->errant_uuid != NULL;
+        in->errant_rule = can_tell ? GTID_GATE_ERRANT_OLD_ALIVE : GTID_GATE_ERRANT_SKIP;
+        in->old_known = r->old_at_empty;
+    } else if (r->kind == READING_NEW) {
+        in->errant_rule = GTID_GATE_ERRANT_SKIP; /* judged at GATE, and a dead server gets no more */
     } else if (r->from != NULL) {
         in->errant_rule = GTID_GATE_ERRANT_OLD_ALIVE;
         in->old_known = old_known;
@@ -108,6 +125,42 @@ struct evidence {
     bool delivered_is_newer;          /* D was read after |executed| */
 };
 
+/* P of the old server, also of one that is dead, as it was last seen; NULL: not known. */
+static const struct gtid_set *old_purged(const struct source *s, const struct reading *r)
+{
+    if (r->from != NULL) return r->kind == READING_CHECK ? r->old_facts.purged : r->old_gtids.purged;
+    for (size_t i = 0; i < s->backend_count; i++) {
+        const struct backend *b = &s->backends[i];
+        if (b->has_facts && strcmp(b->config->name, s->record.active) == 0) return b->facts.purged;
+    }
+    return NULL;
+}
+
+/* How fast it closes: measured from when this reading first found something missing. */
+static void note_lag(const struct source *s, struct reading *r, uint64_t missing)
+{
+    if (missing == 0 || r->lag_first == 0 || r->lag_kind != r->kind) {
+        r->lag_kind = r->kind;
+        r->lag_first = missing;
+        r->lag_first_ms = source_now(s);
+    }
+    r->lag_last = missing;
+}
+
+static void describe_lag(const struct source *s, const struct reading *r, char *out, size_t room)
+{
+    uint64_t ms = source_now(s) - r->lag_first_ms;
+    *out = '\0';
+    if (r->lag_last == 0 || ms < LAG_MS_MIN) return;
+    if (r->lag_last < r->lag_first) {
+        uint64_t rate = (r->lag_first - r->lag_last) * 1000 / ms;
+        snprintf(out, room, "; closing by %llu a second", (unsigned long long)rate);
+    } else {
+        snprintf(out, room, "; it does not close: %llu more than %.1f s ago",
+                 (unsigned long long)(r->lag_last - r->lag_first), (double)ms / 1000);
+    }
+}
+
 static int judge_gate(const struct source *s, struct reading *r, const struct evidence *e)
 {
     uint8_t uuid_bytes[GTID_UUID_BYTES];
@@ -121,20 +174,29 @@ static int judge_gate(const struct source *s, struct reading *r, const struct ev
                                   .validators = r->positions.validators,
                                   .validator_count = r->positions.validator_count };
     /* What the server owns but has not yet executed (semi-sync waits so) is not lost: only with nothing owned is it rewound. */
-    if (gtid_set_is_empty(e->owned) && gtid_uuid_parse(e->uuid, strlen(e->uuid), uuid_bytes) == 0)
-        in.executed_uuid = uuid_bytes;
+    bool has_uuid = gtid_uuid_parse(e->uuid, strlen(e->uuid), uuid_bytes) == 0;
+    if (has_uuid && gtid_set_is_empty(e->owned)) in.executed_uuid = uuid_bytes;
+    if (has_uuid && r->kind == READING_NEW) in.errant_uuid = uuid_bytes;
     fill_delivered(s, r, loss, &in);
     fill_errant(r, e->old_known, &in);
     struct gtid_gate_result result;
-    int rv = gtid_gate_check(&in, &result) == 0 ? 0 : SLUICE_ERR_NOMEM;
+    struct gtid_set *whole = in.delivered == NULL ? NULL : whole_of(s, in.delivered);
+    in.delivered_whole = whole;
+    int rv = whole == NULL && in.delivered != NULL ? SLUICE_ERR_NOMEM : 0;
+    if (rv == 0) rv = gtid_gate_check(&in, &result) == 0 ? 0 : SLUICE_ERR_NOMEM;
     if (rv == 0) {
+        uint64_t missing = 0;
+        positions_mark_lost(&r->positions, old_purged(s, r), &result);
         for (size_t i = 0; i < result.condition_count; i++) {
             const struct gtid_gate_condition *c = &result.conditions[i];
             if (c->rule == GTID_GATE_NOTHING_ERRANT) r->waits_for_old = c->status == GTID_GATE_WAIT;
+            if (c->status == GTID_GATE_WAIT && c->missing_count > missing) missing = c->missing_count;
         }
+        note_lag(s, r, missing);
         checks_add_gate(&r->gate_checks, &result, r->new_replicates);
         gtid_gate_result_free(&result);
     }
+    gtid_set_del(whole);
     gtid_set_del(loss);
     return rv;
 }
@@ -173,7 +235,15 @@ static void add_unread(const struct source *s, struct reading *r, const struct g
     gtid_set_del(missing);
 }
 
-static void describe_verdict(const struct reading *r, enum cutover_verdict verdict, char *out, size_t room)
+/* The new server replicates, or all that is waited for is the consumer's own relay. */
+static bool time_can_cure(const struct reading *r)
+{
+    bool is_consumers = check_verdict(&r->gate_checks) == CUTOVER_VERDICT_PASS;
+    return is_consumers || (r->new_replicates && !r->waits_for_old);
+}
+
+static void describe_verdict(const struct source *s, const struct reading *r, enum cutover_verdict verdict, char *out,
+                             size_t room)
 {
     const struct check *a = check_worst(&r->server_checks);
     const struct check *b = check_worst(&r->gate_checks);
@@ -182,8 +252,10 @@ static void describe_verdict(const struct reading *r, enum cutover_verdict verdi
     if (c != NULL && (worst == NULL || c->state > worst->state)) worst = c;
     if (verdict == CUTOVER_VERDICT_PASS || worst == NULL) {
         snprintf(out, room, "%zu conditions hold", r->server_checks.count + r->gate_checks.count);
-    } else if (verdict == CUTOVER_VERDICT_LAGGING && r->new_replicates && !r->waits_for_old) {
-        snprintf(out, room, "waiting: %.420s", worst->detail);
+    } else if (verdict == CUTOVER_VERDICT_LAGGING && time_can_cure(r)) {
+        char lag[100];
+        describe_lag(s, r, lag, sizeof lag);
+        snprintf(out, room, "waiting: %.340s%s", worst->detail, lag);
     } else {
         snprintf(out, room, "%.90s: %.250s%s%.130s", worst->name, worst->detail, *worst->todo == '\0' ? "" : "; ",
                  worst->todo);
@@ -198,13 +270,14 @@ static enum cutover_verdict worse(enum cutover_verdict a, enum cutover_verdict b
 static void conclude(struct source *s, struct reading *r)
 {
     char text[TEXT_LEN];
+    checks_waive(&r->server_checks, r->options->waived);
     enum cutover_verdict verdict =
         worse(check_verdict(&r->server_checks), worse(check_verdict(&r->list_checks), check_verdict(&r->gate_checks)));
     int status = 0;
     if (verdict == CUTOVER_VERDICT_LAGGING) /* what is still errant when its time is over is errant, not late */
-        status = r->new_replicates && !r->waits_for_old ? SLUICE_ERR_TIMEOUT : SLUICE_ERR_REFUSED;
+        status = time_can_cure(r) ? SLUICE_ERR_TIMEOUT : SLUICE_ERR_REFUSED;
     if (verdict == CUTOVER_VERDICT_FAILED) status = SLUICE_ERR_NOMEM;
-    describe_verdict(r, verdict, text, sizeof text);
+    describe_verdict(s, r, verdict, text, sizeof text);
     /* While a backend catches up before the pause, S stays as it was first read, like D: GATE reads it anew. */
     r->check_rounds = r->kind == READING_CHECK ? r->check_rounds + 1 : 0;
     finish(s, r, verdict, status, text);
@@ -327,17 +400,21 @@ static void add_server_checks(struct source *s, struct reading *r)
 {
     const struct backend *active = source_active(s);
     bool is_old_latched = r->from != NULL && backend_is_latched(r->from);
+    bool is_dm = s->config->consumer.type == CONFIG_CONSUMER_DM;
+    const struct facts *last_seen = active != NULL && active->has_facts ? &active->facts : NULL;
     const struct checks_servers in = { .old_name = active == NULL ? "" : active->config->name,
                                        .new_name = r->to->config->name,
                                        .old_facts = r->from == NULL ? NULL : &r->old_facts,
                                        .new_facts = &r->new_facts,
                                        .old_uuid = active == NULL ? "" : active->pin,
                                        .new_pin = r->to->pin,
+                                       .clients_are_told = source_proxy_version(s->config) != 0,
                                        .latch = backend_is_latched(r->to) ? s->record.latch : "",
-                                       .old_latch = is_old_latched ? s->record.latch : "" };
+                                       .old_latch = is_old_latched ? s->record.latch : "",
+                                       .old_settings = r->from == NULL ? last_seen : &r->old_facts,
+                                       .consumer_keeps_settings = is_dm };
     checks_add_servers(&r->server_checks, &in);
-    if (s->config->consumer.type == CONFIG_CONSUMER_DM)
-        checks_add_dm_server(&r->server_checks, r->to->config->name, &r->new_facts);
+    if (is_dm) checks_add_dm_server(&r->server_checks, r->to->config->name, &r->new_facts);
 }
 
 static void take_old(struct source *s, struct reading *r, struct question *q)
@@ -485,22 +562,77 @@ static void consumer_failed(struct source *s, struct reading *r, int status, con
     finish(s, r, CUTOVER_VERDICT_REFUSED, status == SLUICE_ERR_CANCELED ? status : SLUICE_ERR_REFUSED, full);
 }
 
+enum { STREAMS_MAX = 64 };
+
+struct streams {
+    struct checks_dm_stream items[STREAMS_MAX];
+    char users[STREAMS_MAX][THREADS_USER_LEN + 1];
+    char peers[STREAMS_MAX][STREAM_HOST_LEN + 8];
+    size_t count;
+};
+
+static bool keep_stream(void *arg, const struct sessions_leg *leg)
+{
+    struct streams *all = arg;
+    size_t i = all->count;
+    if (!leg->is_stream || i == STREAMS_MAX) return i < STREAMS_MAX;
+    snprintf(all->users[i], sizeof all->users[i], "%s", leg->user);
+    snprintf(all->peers[i], sizeof all->peers[i], "%s", leg->peer);
+    all->items[i] = (struct checks_dm_stream){ all->users[i], all->peers[i], leg->reader_id };
+    all->count++;
+    return true;
+}
+
 static void add_dm_checks(const struct source *s, struct reading *r, const struct consumer_status *found)
 {
     const struct config_source *c = s->config;
     struct checks_dm_address *advertise = mem_calloc(c->advertise_count + 1, sizeof *advertise);
-    if (advertise == NULL) {
+    struct streams *streams = mem_calloc(1, sizeof *streams);
+    if (advertise == NULL || streams == NULL) {
+        mem_free(advertise);
+        mem_free(streams);
         r->server_checks.status = SLUICE_ERR_NOMEM;
         return;
     }
+    sessions_each_leg(s->sessions, keep_stream, streams);
     for (size_t i = 0; i < c->advertise_count; i++)
         advertise[i] = (struct checks_dm_address){ c->advertise[i].host, c->advertise[i].port };
     const struct checks_dm in = { .source_id = c->source_id,
                                   .listen = { c->listen.host, c->listen.port },
                                   .advertise = advertise,
-                                  .advertise_count = c->advertise_count };
+                                  .advertise_count = c->advertise_count,
+                                  .streams = streams->items,
+                                  .stream_count = streams->count };
     checks_add_dm(&r->server_checks, &in, found);
     mem_free(advertise);
+    mem_free(streams);
+}
+
+/*
+ * After the pause: is all of it quiet, and has no DDL lock come up meanwhile? What a person resumed, or began, is seen here; later,
+ * while clients are held, its connection is held too, its stream is parked from birth, and so D cannot grow.
+ */
+static bool consumer_may_go_on(struct source *s, struct reading *r, const struct consumer_status *found)
+{
+    char awake[300], text[TEXT_LEN];
+    consumer_status_tell_awake(found, awake, sizeof awake);
+    if (found->refusal != NULL) {
+        snprintf(text, sizeof text, "consumer: %.440s", found->refusal);
+    } else if (*awake != '\0') {
+        snprintf(text, sizeof text, "consumer: it was resumed by somebody, or begun, after it had been paused: %s",
+                 awake);
+    } else {
+        struct check_list locks = { 0 };
+        if (found->dm != NULL) checks_add_dm_locks(&locks, found->dm);
+        checks_waive(&locks, r->options->waived);
+        bool is_locked = check_verdict(&locks) != CUTOVER_VERDICT_PASS;
+        if (is_locked && locks.count > 0)
+            snprintf(text, sizeof text, "%.300s; %.150s", check_worst(&locks)->detail, check_worst(&locks)->todo);
+        check_list_free(&locks);
+        if (!is_locked) return true;
+    }
+    finish(s, r, CUTOVER_VERDICT_REFUSED, SLUICE_ERR_REFUSED, text);
+    return false;
 }
 
 static void on_consumer_status(void *arg, int status, const struct upstream_error *error,
@@ -525,9 +657,9 @@ static void on_consumer_status(void *arg, int status, const struct upstream_erro
     status_take_consumer(s, status == 0 ? found : NULL, status == 0 ? NULL : error->text);
     if (status != 0) {
         consumer_failed(s, r, status, error->text);
-    } else if (r->kind == READING_GATE && !consumer_status_is_quiet(found)) {
-        finish(s, r, CUTOVER_VERDICT_REFUSED, SLUICE_ERR_REFUSED,
-               "consumer: it was resumed by somebody after it had been paused");
+    } else if (r->kind == READING_GATE && !consumer_may_go_on(s, r, found)) {
+        source_job_ended(s);
+        return;
     } else if (r->check_rounds == 0 && positions_take(&r->positions, found) != 0) {
         finish(s, r, CUTOVER_VERDICT_FAILED, SLUICE_ERR_NOMEM, "memory ran out");
     } else {
@@ -564,6 +696,7 @@ void reading_start(struct source *s, struct reading *r, enum reading_kind kind, 
         return;
     }
     s->jobs++;
+    streams_tell_consumer(s);
     consumer_status(s->consumer, s->config->limits.probe_timeout_ms, on_consumer_status, q);
 }
 
@@ -579,6 +712,7 @@ void reading_free(struct reading *r)
     positions_free(&r->positions);
     mem_free(r->plan);
     gtid_set_del(r->snapshot);
+    gtid_set_del(r->old_at_empty);
     facts_free(&r->new_facts);
     facts_free(&r->old_facts);
     gtids_free(&r->new_gtids);

@@ -58,6 +58,8 @@ void source_take_record(struct source *s, struct record_source *next)
         s->record.latch = latch;
         s->record.latch_backend = backend;
     }
+    bool is_another = s->record.active == NULL || next->active == NULL || strcmp(s->record.active, next->active) != 0;
+    if (is_another) delivered_new_server(&s->delivered);
     record_source_free(&s->record);
     s->record = *next;
     *next = (struct record_source){ 0 };
@@ -120,6 +122,7 @@ void source_admit(struct source *s)
     streams_settle(s);
     admission_decide(&in, &admission);
     struct sessions_mode mode = { .kind = SESSIONS_HOLD };
+    if (is_latched) sessions_end_streams(s->sessions);
     switch (admission.mode) {
     case ADMISSION_ROUTE:
         assert(active != NULL);
@@ -191,6 +194,21 @@ int source_listen(const struct config_source *config, uv_loop_t *loop, struct so
     return 0;
 }
 
+unsigned source_proxy_version(const struct config_source *config)
+{
+    switch (config->proxy_protocol.send) {
+    case CONFIG_PROXY_SEND_OFF: return 0;
+    case CONFIG_PROXY_SEND_V1: return 1;
+    case CONFIG_PROXY_SEND_V2: return 2;
+    }
+    return 0;
+}
+
+unsigned source_own_proxy_version(const struct config_source *config)
+{
+    return config->proxy_protocol.send_own ? source_proxy_version(config) : 0;
+}
+
 static int open_sessions(struct source *s, struct text *out_error)
 {
     const struct config_limits *l = &s->config->limits;
@@ -212,6 +230,9 @@ static int open_sessions(struct source *s, struct text *out_error)
                                             .tls = tls_sessions_mode(s->config),
                                             .tls_context = s->tls,
                                             .allow_compression = s->config->allow_compression,
+                                            .accept_from = s->config->proxy_protocol.accept_from,
+                                            .accept_from_count = s->config->proxy_protocol.accept_from_count,
+                                            .proxy_send = source_proxy_version(s->config),
                                             .legs = s->legs,
                                             .callbacks = { on_legs_gone, on_leg_lost },
                                             .streams = streams_hooks(),
@@ -232,6 +253,13 @@ static int open_legs(struct source *s, struct text *out_error)
     if (rv == 0 && found == LEGS_FOUND_UNREADABLE) {
         log_warn("the file of open connections was damaged: what a dead process left is found by its address alone",
                  LOG_STR("source", s->config->source_id), LOG_STR("path", text_str(&path)));
+    }
+    s->is_legs_file_lost = rv == 0 && found == LEGS_FOUND_UNREADABLE && source_proxy_version(s->config) != 0;
+    if (s->is_legs_file_lost) {
+        log_error(
+            "servers show such connections under the clients' own addresses: no switch until this is restarted",
+            LOG_STR("source", s->config->source_id),
+            LOG_STR("hint", "end what a dead process left on the backends, binlog readers above all, then restart"));
     }
     if (rv == 0 && found == LEGS_FOUND_LEFTOVERS) {
         log_info("a process that did not stop in order left connections", LOG_STR("source", s->config->source_id),
@@ -314,7 +342,19 @@ int source_open(struct source *s, const struct source_host *host, const struct j
                                            .verify_timeout_ms = l->verify_timeout_ms };
     cutover_init(&s->cutover, &limits);
     const struct record_switch *left = journal_state_open_switch(state, s->config->source_id);
-    return left == NULL ? 0 : record_switch_copy(&s->run.record, left);
+    bool is_readdress = left != NULL && readdress_is_record(left);
+    if (is_readdress && s->config->consumer.type != CONFIG_CONSUMER_DM) {
+        text_printf(out_error,
+                    "source %s: readdress %llu is unfinished, and its consumer is of type dm no more; put it back, and "
+                    "finish it with sluice readdress --resume",
+                    s->config->source_id, (unsigned long long)left->number);
+        return SLUICE_ERR_CONFIG;
+    }
+    if (s->config->consumer.type == CONFIG_CONSUMER_DM) {
+        rv = readdress_new(s, is_readdress ? left : NULL, &s->readdress);
+        if (rv != 0) return rv;
+    }
+    return left == NULL || is_readdress ? 0 : record_switch_copy(&s->run.record, left);
 }
 
 static void on_consumer_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list)
@@ -403,6 +443,7 @@ void source_start(struct source *s)
     for (size_t i = 0; i < s->backend_count; i++)
         backend_start(&s->backends[i]);
     if (s->run.record.number != 0) switch_recover(s, &s->run.record);
+    if (s->readdress != NULL) readdress_start(s->readdress);
     source_admit(s);
     log_info("source started", LOG_STR("source", s->config->source_id), LOG_U64("port", listener_port(s->listener)),
              LOG_STR("active", s->record.has_record ? s->record.active : NULL), LOG_U64("epoch", s->record.epoch));
@@ -460,6 +501,7 @@ static void close_all(struct source *s)
     uv_close((uv_handle_t *)&s->check_timer, on_source_handle_closed);
     uv_close((uv_handle_t *)&s->settle_timer, on_source_handle_closed);
     uv_close((uv_handle_t *)&s->dump_gate.timer, on_source_handle_closed);
+    if (s->readdress != NULL) readdress_close(s->readdress);
     commands_close(s);
 }
 
@@ -499,7 +541,7 @@ static void stop_step(struct source *s)
     if (!s->is_stopping || s->is_closing) return;
     if (s->cutover.state == CUTOVER_STATE_FLIP) return; /* a write in flight is waited for, however long */
     bool is_over = source_now(s) >= s->stop_deadline_ms;
-    if (!switch_may_be_left(s) && !is_over) return;
+    if ((!switch_may_be_left(s) || !readdress_may_be_left(s->readdress)) && !is_over) return;
     if (sessions_leg_count(s->sessions) > 0 && !is_over) return;
     if (is_over && sessions_leg_count(s->sessions) > 0) sessions_drain_kill(s->sessions);
     close_all(s);
@@ -536,6 +578,9 @@ void source_stop(struct source *s, uint32_t stop_timeout_ms, void (*on_stopped)(
     }
     source_admit(s);
     sessions_drain_begin(s->sessions);
+    /* The last, as it may end at once, and all else with it. What cannot be taken back now goes on, or is found in the journal. */
+    const char *why = NULL;
+    if (readdress_is_open(s->readdress)) readdress_abort(s->readdress, "Sluice is being stopped", &why);
 }
 
 void source_abandon(struct source *s)
@@ -555,6 +600,7 @@ void source_del(struct source *s)
     reading_free(&s->check);
     switch_options_free(&s->check_options);
     switch_run_free(&s->run);
+    readdress_del(s->readdress);
     record_source_free(&s->record);
     json_decref(s->consumer_seen);
     delivered_free(&s->delivered);

@@ -33,6 +33,7 @@ enum source_verb {
     SOURCE_VERB_READY, /* {"ready": bool}: routed, or held for a reason that only an operator can change */
     SOURCE_VERB_CHECK,
     SOURCE_VERB_SWITCH,
+    SOURCE_VERB_READDRESS,
     SOURCE_VERB_ABORT,
     SOURCE_VERB_ADOPT,
     SOURCE_VERB_REPIN,
@@ -48,7 +49,7 @@ struct source_call {
     struct source *source; /* set by source_call() */
     json_t *body;          /* as admin_call's; owned by the call; NULL for GET */
     uint64_t number;       /* SWITCH_GET */
-    uint32_t limit;        /* HISTORY */
+    uint32_t limit;        /* HISTORY; STATUS: so many clients are listed, 0: the list is left out */
     void (*done)(struct source_call *call, int http_status,
                  json_t *doc); /* on the source's loop; the reference passes */
     void *arg;

@@ -21,7 +21,9 @@
 #include "sluice/gtid.h"
 #include "source/dump_gate.h"
 #include "source/positions.h"
+#include "source/readdress.h"
 #include "source/source.h"
+#include "source/twins.h"
 #include "upstream/pool.h"
 #include "upstream/queries.h"
 
@@ -49,7 +51,11 @@ struct backend {
     char probe_error[BACKEND_ERROR_LEN + 1];
     char pin[FACTS_UUID_LEN + 1]; /* durable; "" while none */
     bool is_pinning;
-    struct gtid_set *executed; /* the largest E seen under the pin; it never shrinks */
+    char pinning[FACTS_UUID_LEN + 1]; /* the uuid on its way to the disk */
+    bool pin_is_behind;               /* |executed| has grown since it was last written */
+    struct gtid_set *executed;        /* the largest E seen under the pin; it never shrinks */
+    struct gtid_set
+        *sent; /* of the active one: what it had sent when the probe that is under way was asked; else NULL */
     uint64_t pin_written_ms;
 };
 
@@ -62,8 +68,9 @@ struct switch_options {
     struct gtid_set *accept_errant; /* NULL: nothing */
     uint8_t (*accept_errant_uuids)[GTID_UUID_BYTES];
     size_t accept_errant_uuid_count;
-    char *gtid_s; /* consumer manual; NULL: not given */
-    json_t *json; /* as asked, for the record */
+    char *gtid_s;    /* consumer manual; NULL: not given */
+    uint32_t waived; /* checks_waive_parse() */
+    json_t *json;    /* as asked, for the record */
 };
 
 /* Read both servers and the consumer, judge, tell. One of a source at a time. */
@@ -83,10 +90,14 @@ struct reading {
     uint32_t check_rounds;     /* READING_CHECK in a row that were judged */
     char *plan;                /* what a pause would pause */
     struct gtid_set *snapshot; /* what the old server had when first asked in this phase: D's forecast, then D itself */
-    bool snapshot_is_delivered; /* frozen after the last stream ended */
+    bool snapshot_is_delivered;    /* frozen after the last stream ended */
+    struct gtid_set *old_at_empty; /* executed and owned of the old server then; NULL before, and where it is dead */
     bool new_replicates;
     bool old_replicates; /* from whomever: a backend that is merely ahead of it is waited for */
     bool waits_for_old;  /* the last judgement: it is */
+    enum reading_kind lag_kind;
+    uint64_t lag_first, lag_last; /* transactions that were missing at first, and are now */
+    uint64_t lag_first_ms;
     struct facts new_facts, old_facts;
     struct gtids new_gtids, old_gtids;
     struct check_list server_checks; /* of READING_CHECK */
@@ -115,8 +126,9 @@ struct switch_run {
     struct threads_leg *drained; /* the legs of the old epoch, as the old server's processlist knows them */
     size_t drained_count;
     bool has_flipped;
-    char *delivered_text; /* D as frozen */
-    json_t *steps;        /* array */
+    char waiting[SOURCE_WAITING_LEN + 1]; /* what a pause, a resume or a verify waits for; "" when nothing is known */
+    char *delivered_text;                 /* D as frozen */
+    json_t *steps;                        /* array */
     struct record_switch record;
     struct record_source next; /* what the flip writes */
     uint32_t reading_op;
@@ -137,6 +149,7 @@ struct source {
     struct sessions *sessions;
     struct tls_context *tls; /* as the sessions have it; NULL unless TLS is ended here */
     struct legs *legs;
+    bool is_legs_file_lost; /* it was damaged, and what a dead process left cannot be told by its address: no switch */
     struct consumer *consumer;
     uv_getaddrinfo_t consumer_resolve;
     bool consumer_is_resolved, consumer_is_resolving;
@@ -150,7 +163,9 @@ struct source {
     bool is_asking_consumer;    /* for the status alone */
     bool has_streamed;          /* a binlog stream ran through this process */
     struct delivered delivered; /* D */
+    /* Streams that ended inside a transaction in this epoch, until their readers were sent it whole. */
     struct dump_gate dump_gate;
+    struct twins twins;
     /* Before the first client is routed: what a dead process left on the active backend ends, and D begins. */
     enum { SOURCE_UNSETTLED, SOURCE_SETTLING, SOURCE_SETTLED } settling;
     uint32_t settle_op;
@@ -175,6 +190,7 @@ struct source {
         void *arg;
     } placement;
     struct switch_run run;
+    struct readdress_run *readdress; /* NULL with a consumer that is not DM */
     uint64_t switches_done, switches_undone, switches_failed;
     uint32_t jobs;    /* under way, of all kinds: the source stays until they are answered */
     uint32_t handles; /* libuv handles not yet closed */
@@ -192,10 +208,12 @@ struct source {
 /* source.c */
 uint64_t source_now(const struct source *s); /* monotonic ms, of the loop's turn */
 uint64_t source_unix_ms(void);
-struct backend *source_active(struct source *s);                    /* NULL without a record */
-struct backend *source_backend(struct source *s, const char *name); /* NULL: none of this name */
-void source_admit(struct source *s);                                /* apply admission_decide() to the sessions */
-void source_job_ended(struct source *s);                            /* one of |jobs| was answered */
+struct backend *source_active(struct source *s);                       /* NULL without a record */
+struct backend *source_backend(struct source *s, const char *name);    /* NULL: none of this name */
+unsigned source_proxy_version(const struct config_source *config);     /* 0: backends are told nothing */
+unsigned source_own_proxy_version(const struct config_source *config); /* the same of Sluice's own connections */
+void source_admit(struct source *s);                                   /* apply admission_decide() to the sessions */
+void source_job_ended(struct source *s);                               /* one of |jobs| was answered */
 /* source_take_record - |next| is durable: it becomes the record (emptied); a latch that came meanwhile stays. */
 void source_take_record(struct source *s, struct record_source *next);
 /* source_write_latch - when it is dirty and no other write of the record is under way. */
@@ -230,6 +248,13 @@ void switch_options_free(struct switch_options *o);
 struct sessions_stream_hooks streams_hooks(void);
 void streams_settle(struct source *s);  /* begin, when the active backend is confirmed and it has not begun */
 void streams_flipped(struct source *s); /* the flip is durable: where D goes on */
+/* streams_tell_consumer - before it is asked: may D stand for what a consumer that cannot tell has? */
+void streams_tell_consumer(const struct source *s);
+/*
+ * streams_told - D less what was accepted as lost, once every stream is parked: a new set, gtid_set_del(). NULL while |unparked|
+ * streams are not, where a stream cannot be followed, where D is not known, and where memory ran out.
+ */
+struct gtid_set *streams_told(const struct source *s, uint32_t unparked);
 
 /* bypass.c */
 /* bypass_add - what |rows| of |b|'s processlist show that goes around Sluice, as lines of |list|. */
@@ -249,7 +274,20 @@ void listing_empty(struct source *s, struct backend *old, uint32_t op, uint32_t 
 /* listing_keep_legs - remember the open legs: the drain is going to close them. 0 or SLUICE_ERR_NOMEM. */
 SLUICE_MUSTCHECK int listing_keep_legs(struct source *s);
 
+/* pausing.c */
+/*
+ * pausing_begin - narrow the open switch's plan to what is still awake, write it down, and pause it. |done| exactly once, as of
+ * consumer_pause(), maybe from inside; with an error before anything was ordered the plan is gone, and so there is nothing to resume.
+ */
+void pausing_begin(struct source *s, consumer_done_fn done, void *arg);
+
 /* switch.c */
+/* How far a recorded switch has come. Before PAUSING nothing was paused; a flip that is not durable may be FLIPPED or not. */
+#define SWITCH_PHASE_RECORDED "recorded"
+#define SWITCH_PHASE_PAUSING  "pausing"
+#define SWITCH_PHASE_FLIPPED  "flipped"
+/* switch_fill_record - the open switch as it stands, for the journal. 0 or SLUICE_ERR_NOMEM. */
+SLUICE_MUSTCHECK int switch_fill_record(struct source *s, const char *phase);
 /* switch_prepare - take |options| over and fill the run's record; 0, or SLUICE_ERR_NOMEM with no run open. */
 SLUICE_MUSTCHECK int switch_prepare(struct source *s, struct backend *to, struct switch_options *options);
 /* switch_begin - the record has its number on disk: go. */
@@ -277,7 +315,8 @@ enum sessions_tls tls_sessions_mode(const struct config_source *config);
 json_t *tls_json(const struct source *s);
 
 /* status.c */
-json_t *status_source(struct source *s);
+/* status_source - with |client_max| not 0 also up to so many clients, in order of arrival. */
+json_t *status_source(struct source *s, uint32_t client_max);
 /* status_take_consumer - keep what it said for the status; |found| NULL: |error| says why it said nothing. */
 void status_take_consumer(struct source *s, const struct consumer_status *found, const char *error);
 /* status_ask_consumer - ask it for the status, unless clients are held: the question can open connections through us. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a source says of itself, as JSON: conf/openapi.yaml describes the shapes. */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 #include "base/log.h"
@@ -93,10 +94,11 @@ static void on_status(void *arg, int status, const struct upstream_error *error,
 
 void status_ask_consumer(struct source *s)
 {
-    if (s->is_asking_consumer || s->is_closing || s->run.is_open) return;
+    if (s->is_asking_consumer || s->is_closing || s->run.is_open || readdress_is_open(s->readdress)) return;
     if (s->config->consumer.type == CONFIG_CONSUMER_REPLICA && !s->consumer_is_resolved) return;
     s->is_asking_consumer = true;
     s->jobs++;
+    streams_tell_consumer(s);
     consumer_status(s->consumer, s->config->limits.probe_timeout_ms, on_status, s);
 }
 
@@ -153,12 +155,16 @@ static json_t *counters_json(const struct source *s)
         { "legs-opened", c->legs_opened_total },
         { "legs-lost", c->legs_lost_total },
         { "protocol-errors", c->protocol_errors_total },
+        { "proxy-headers", c->proxy_headers_total },
+        { "proxy-headers-refused", c->proxy_headers_refused_total },
         { "tls-sessions", c->tls_sessions_total },
         { "tls-resumed", c->tls_resumed_total },
         { "tls-client-failed", c->tls_client_failed_total },
         { "tls-backend-failed", c->tls_backend_failed_total },
         { "tls-required", c->tls_required_total },
+        { "unknown-commands", c->unknown_commands_total },
         { "emfile", c->emfile_total + l->emfile_total },
+        { "nomem", c->nomem_total },
         { "kills-translated", c->kills_translated_total },
         { "kills-refused", c->kills_refused_total },
         { "dumps-refused", c->dumps_refused_total },
@@ -167,8 +173,10 @@ static json_t *counters_json(const struct source *s)
         { "invariant-violations", c->invariant_violations_total },
         { "bytes-to-server", c->bytes_to_server_total },
         { "bytes-to-client", c->bytes_to_client_total },
+        { "hold-wait-ms", c->hold_wait_ms_total },
         { "longest-wait-ms", c->hold_wait_ms_longest },
         { "buffered-bytes", c->buffered_bytes },
+        { "buffered-bytes-max", c->buffered_bytes_max },
         { "switches-done", s->switches_done },
         { "switches-undone", s->switches_undone },
         { "switches-failed", s->switches_failed },
@@ -176,6 +184,56 @@ static json_t *counters_json(const struct source *s)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         json_object_set_new(j, rows[i].name, json_integer((json_int_t)rows[i].value));
     return j;
+}
+
+struct client_list {
+    const struct source *source;
+    json_t *items;
+    uint32_t left;
+};
+
+/* What a client calls itself is its own bytes, which need be no text. */
+static json_t *user_json(const char *user)
+{
+    json_t *j = text_or_null(user);
+    return j == NULL ? json_string("(not UTF-8)") : j;
+}
+
+/* Who a client is, by the PROXY header that it came with where there was one, and where it is. */
+static bool add_client(void *arg, const struct sessions_client *client)
+{
+    struct client_list *list = arg;
+    const struct source *s = list->source;
+    bool has_leg = client->has_leg;
+    assert(!has_leg || client->backend_index < s->backend_count);
+    if (list->left-- == 0) return false;
+    json_array_append_new(
+        list->items,
+        json_pack("{s:I,s:s,s:o,s:s,s:o,s:o,s:o,s:b,s:o,s:I}", "session", (json_int_t)client->session_id, "client",
+                  client->peer, "via", text_or_null(client->via), "phase", client->phase, "backend",
+                  has_leg ? json_string(s->backends[client->backend_index].config->name) : json_null(), "epoch",
+                  has_leg ? json_integer((json_int_t)client->epoch) : json_null(), "thread",
+                  client->thread_id != 0 ? json_integer((json_int_t)client->thread_id) : json_null(), "stream",
+                  client->is_stream, "user", user_json(client->user), "age-ms",
+                  (json_int_t)(source_now(s) - client->accepted_ms)));
+    return true;
+}
+
+static json_t *clients_json(const struct source *s, uint32_t client_max)
+{
+    struct client_list list = { .source = s, .items = json_array(), .left = client_max };
+    sessions_each_client(s->sessions, add_client, &list);
+    return list.items;
+}
+
+static const char *send_name(enum config_proxy_send send)
+{
+    switch (send) {
+    case CONFIG_PROXY_SEND_OFF: return "off";
+    case CONFIG_PROXY_SEND_V1: return "v1";
+    case CONFIG_PROXY_SEND_V2: return "v2";
+    }
+    return "";
 }
 
 static const char *mode_name(const struct source *s)
@@ -192,9 +250,10 @@ static json_t *running_json(const struct source *s)
 {
     const struct switch_run *run = &s->run;
     if (!run->is_open) return json_null();
-    return json_pack("{s:I,s:s,s:s,s:s,s:I,s:I}", "number", (json_int_t)run->number, "from", run->from->config->name,
-                     "to", run->to->config->name, "phase", cutover_state_name(s->cutover.state), "started",
-                     (json_int_t)run->started_unix_ms, "elapsed-ms", (json_int_t)(source_now(s) - run->started_ms));
+    return json_pack("{s:I,s:s,s:s,s:s,s:I,s:I,s:s}", "number", (json_int_t)run->number, "from",
+                     run->from->config->name, "to", run->to->config->name, "phase",
+                     cutover_state_name(s->cutover.state), "started", (json_int_t)run->started_unix_ms, "elapsed-ms",
+                     (json_int_t)(source_now(s) - run->started_ms), "waiting-for", run->waiting);
 }
 
 /* Why clients are not routed, in words; "" when they are. */
@@ -216,7 +275,7 @@ static void waiting_text(struct source *s, char *out, size_t room)
     }
 }
 
-json_t *status_source(struct source *s)
+json_t *status_source(struct source *s, uint32_t client_max)
 {
     char listen[300], waiting[SOURCE_WAITING_LEN + 100];
     struct text t = TEXT_INIT;
@@ -250,16 +309,20 @@ json_t *status_source(struct source *s)
         { "backends", backends },
         { "consumer", consumer_json(s) },
         { "tls", tls_json(s) },
+        { "proxy-protocol", json_pack("{s:b,s:s}", "accepted", s->config->proxy_protocol.accept_from_count > 0, "sent",
+                                      send_name(s->config->proxy_protocol.send)) },
         { "latch", latch },
-        { "warnings", dump_gate_warnings(s) },
+        { "warnings", twins_warnings(s) },
         { "accepted-loss", json_string(s->record.accepted_loss) },
         { "counters", counters_json(s) },
         { "hold-histogram", histogram_json(s) },
         { "switch", running_json(s) },
+        { "readdress", readdress_status(s->readdress) },
     };
     json_t *j = json_object();
     for (size_t i = 0; i < ARRAY_LEN(members); i++)
         json_object_set_new(j, members[i].key, members[i].value);
+    if (client_max > 0) json_object_set_new(j, "clients", clients_json(s, client_max));
     return j;
 }
 

@@ -59,6 +59,16 @@ static void on_opaque(void *arg, uint64_t stream, const char *why)
     delivered_unknown(&s->delivered, text);
 }
 
+struct gtid_set *streams_told(const struct source *s, uint32_t unparked)
+{
+    struct gtid_set *loss = NULL, *told = NULL;
+    if (unparked > 0 || sessions_opaque_count(s->sessions) > 0 || !s->delivered.is_known) return NULL;
+    loss = source_accepted_loss(s);
+    if (loss != NULL && gtid_set_subtract(s->delivered.all, loss, &told) != 0) told = NULL;
+    gtid_set_del(loss);
+    return told;
+}
+
 struct sessions_stream_hooks streams_hooks(void)
 {
     return (struct sessions_stream_hooks){ .on_request = on_request,
@@ -128,11 +138,18 @@ void streams_settle(struct source *s)
     settle(s);
 }
 
+void streams_tell_consumer(const struct source *s)
+{
+    consumer_set_has_delivered(s->consumer, s->has_streamed && s->delivered.is_known);
+}
+
 void streams_flipped(struct source *s)
 {
     const struct reading *r = &s->reading;
     if (!s->delivered.is_known && r->snapshot_is_delivered) delivered_begin(&s->delivered, r->snapshot);
-    if (!s->delivered.is_known)
-        s->settling = SOURCE_UNSETTLED; /* lost and accepted so: it begins with the new server */
+    s->settle_op++; /* an answer of the old server that still comes says nothing of the new one */
+    uv_timer_stop(&s->settle_timer);
+    /* Lost and accepted so, it begins with the new server. */
+    s->settling = s->delivered.is_known ? SOURCE_SETTLED : SOURCE_UNSETTLED;
     if (s->run.options.accept_loss != NULL) delivered_accept_loss(&s->delivered, s->run.options.accept_loss);
 }

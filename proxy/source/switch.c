@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/log.h"
+#include "core/dm.h"
 #include "core/error.h"
 #include "core/mem.h"
 #include "source/fault.h"
@@ -12,6 +13,7 @@
 
 static void perform(struct source *s, const struct cutover_effect *effect);
 static void switch_ended(struct source *s);
+static void on_progress(void *arg, const char *text);
 
 bool switch_is_running(const struct source *s)
 {
@@ -107,7 +109,7 @@ static void answer_asked(struct asked *a, enum cutover_event_type type, int stat
 
 /* ---- what is written down ---- */
 
-static int fill_record(struct source *s, const char *phase)
+int switch_fill_record(struct source *s, const char *phase)
 {
     struct switch_run *run = &s->run;
     struct record_switch *r = &run->record;
@@ -138,7 +140,7 @@ static void do_record(struct source *s, uint32_t op)
     mem_free(s->run.plan);
     s->run.plan = s->reading.plan;
     s->reading.plan = NULL;
-    if (fill_record(s, "recorded") != 0) {
+    if (switch_fill_record(s, SWITCH_PHASE_RECORDED) != 0) {
         answer(s, CUTOVER_EV_RECORDED, op, SLUICE_ERR_NOMEM, "memory ran out");
         return;
     }
@@ -173,6 +175,22 @@ static char *losses_after_flip(struct source *s)
     return text;
 }
 
+/* What the new server has now, which is read no later, goes to the disk with the flip: a resume may wait for it (promise 3). */
+static int plan_flip(struct source *s)
+{
+    const struct gtid_set *set = s->reading.new_gtids.executed;
+    char *executed = set == NULL ? NULL : gtid_set_print(set, GTID_SEPARATOR_COMMA, NULL), *plan = NULL;
+    struct upstream_error error = { 0 };
+    if (set == NULL || s->run.plan == NULL) return 0; /* the gate is switched off in this test build */
+    int rv =
+        executed == NULL ? SLUICE_ERR_NOMEM : consumer_plan_flip(s->consumer, s->run.plan, executed, &plan, &error);
+    gtid_free(executed);
+    if (rv != 0) return rv;
+    mem_free(s->run.plan);
+    s->run.plan = plan;
+    return 0;
+}
+
 static void do_flip(struct source *s, uint32_t op)
 {
     struct record_source *next = &s->run.next;
@@ -181,8 +199,10 @@ static void do_flip(struct source *s, uint32_t op)
     int rv = losses == NULL ? SLUICE_ERR_NOMEM : record_source_copy(next, &s->record);
     if (rv == 0) rv = record_set(&next->active, s->run.to->config->name);
     if (rv == 0) rv = record_set(&next->accepted_loss, losses);
-    if (rv == 0) rv = fill_record(s, "flipped");
+    if (rv == 0) rv = plan_flip(s);
+    if (rv == 0) rv = switch_fill_record(s, SWITCH_PHASE_FLIPPED);
     next->epoch = s->run.epoch_to;
+    next->has_moved = true;
     mem_free(losses);
     if (rv != 0) {
         answer(s, CUTOVER_EV_FLIPPED, op, rv, "memory ran out");
@@ -205,7 +225,7 @@ static void do_commit_old(struct source *s, uint32_t op)
     struct journal_txn txn = JOURNAL_TXN_INIT;
     s->record.epoch = s->run.epoch_to + 1;
     s->run.has_flipped = false;
-    if (fill_record(s, "recorded") != 0) {
+    if (switch_fill_record(s, SWITCH_PHASE_PAUSING) != 0) {
         answer(s, CUTOVER_EV_OLD_COMMITTED, op, SLUICE_ERR_NOMEM, "memory ran out");
         return;
     }
@@ -230,7 +250,7 @@ static void do_end(struct source *s, uint32_t op)
 {
     struct record_switch *r = &s->run.record;
     const struct cutover *c = &s->cutover;
-    int rv = fill_record(s, s->run.has_flipped ? "resumed" : "undone");
+    int rv = switch_fill_record(s, s->run.has_flipped ? "resumed" : "undone");
     r->state = end_state(c);
     r->exit_code = (int)c->exit;
     r->ended_unix_ms = source_unix_ms();
@@ -291,6 +311,7 @@ static void on_resumed(void *arg, int status, const struct upstream_error *error
 {
     struct source *s = ((struct asked *)arg)->source;
     s->has_tried_resume = true;
+    snprintf(s->run.waiting, sizeof s->run.waiting, "%.*s", SOURCE_WAITING_LEN, status == 0 ? "" : error->text);
     answer_asked(arg, CUTOVER_EV_RESUMED, status, status == 0 ? "the consumer was resumed" : error->text);
 }
 
@@ -308,22 +329,60 @@ static void do_resume(struct source *s, uint32_t op)
         return;
     }
     const struct backend *active = source_active(s);
+    s->run.waiting[0] = '\0';
     if (consumer_set_server(s->consumer, active == NULL ? "" : active->pin) != 0)
         log_warn("the active server's uuid cannot be told to the consumer", LOG_STR("source", s->config->source_id));
+    consumer_set_progress(s->consumer, on_progress, s);
     consumer_resume(s->consumer, s->run.plan, s->config->limits.pause_timeout_ms, on_resumed, asked_new(s, op));
+}
+
+struct stream_search {
+    uint64_t epoch;
+    const char *user; /* "" when not known: any will do */
+    bool is_found;
+};
+
+static bool is_consumers_stream(void *arg, const struct sessions_leg *leg)
+{
+    struct stream_search *search = arg;
+    bool is_it = leg->is_stream && leg->epoch == search->epoch;
+    search->is_found = is_it && (*search->user == '\0' || strcmp(search->user, leg->user) == 0);
+    return !search->is_found;
+}
+
+static struct consumer_evidence see_consumer(struct source *s, const struct consumer_status *found)
+{
+    const struct backend *active = source_active(s);
+    const char *user = found->dm == NULL || found->dm->from_user == NULL ? "" : found->dm->from_user;
+    struct stream_search search = { .epoch = s->record.epoch, .user = user };
+    sessions_each_leg(s->sessions, is_consumers_stream, &search);
+    return (struct consumer_evidence){ .streams_are_visible = sessions_opaque_count(s->sessions) == 0,
+                                       .has_stream = search.is_found,
+                                       .executed =
+                                           active != NULL && active->has_facts ? active->facts.executed : NULL };
 }
 
 static void on_verify_status(void *arg, int status, const struct upstream_error *error,
                              const struct consumer_status *found)
 {
-    struct source *s = ((struct asked *)arg)->source;
+    struct asked *a = arg;
+    struct source *s = a->source;
     struct upstream_error why = { 0 };
+    struct cutover_event ev = { .type = CUTOVER_EV_VERIFIED, .op = a->op, .status = SLUICE_ERR_BUSY };
+    bool progresses = false;
+    mem_free(a);
+    s->jobs--;
     if (status != 0) {
-        answer_asked(arg, CUTOVER_EV_VERIFIED, SLUICE_ERR_BUSY, error->text);
-        return;
+        ev.text = error->text;
+    } else {
+        const struct consumer_evidence seen = see_consumer(s, found);
+        ev.status = consumer_is_resumed(s->consumer, s->run.plan, found, &seen, &progresses, &why);
+        ev.count = progresses ? 1 : 0;
+        ev.text = ev.status == 0 && *why.text == '\0' ? "the consumer runs on the new backend" : why.text;
     }
-    int rv = consumer_is_resumed(s->consumer, s->run.plan, found, &why);
-    answer_asked(arg, CUTOVER_EV_VERIFIED, rv, rv == 0 ? "the consumer runs on the new backend" : why.text);
+    snprintf(s->run.waiting, sizeof s->run.waiting, "%.*s", SOURCE_WAITING_LEN, ev.status == 0 ? "" : ev.text);
+    switch_event(s, &ev);
+    source_job_ended(s);
 }
 
 static void do_verify(struct source *s, uint32_t op)
@@ -348,10 +407,12 @@ static void on_live_listed(struct source *s, uint32_t op, int status, uint32_t f
 /* What the old server has once no stream is left, read once and then frozen: D. */
 static void freeze_delivered(struct source *s, struct gtid_set *delivered)
 {
-    if (s->delivered.is_known) { /* what passed is known, and is less than what the server has */
-        gtid_set_del(delivered);
-        delivered = gtid_set_copy(s->delivered.all);
-    }
+    gtid_set_del(s->reading.old_at_empty);
+    s->reading.old_at_empty = delivered;
+    /* Where it is known what passed, that is less than what the server has. */
+    delivered = s->delivered.is_known ? gtid_set_copy(s->delivered.all)
+                : delivered == NULL   ? NULL
+                                      : gtid_set_copy(delivered);
     char *text = delivered == NULL ? NULL : gtid_set_print(delivered, GTID_SEPARATOR_COMMA, NULL);
     gtid_set_del(s->reading.snapshot);
     s->reading.snapshot = delivered;
@@ -385,7 +446,9 @@ static void do_park(struct source *s, uint32_t op)
     uint32_t left = fault_is_on("skip-park") ? 0 : sessions_unparked_count(s->sessions);
     snprintf(text, sizeof text, "binlog streams: %u, inside a transaction: %u", sessions_stream_count(s->sessions),
              left);
-    consumer_set_streams_whole(s->consumer, left == 0 && !fault_is_on("skip-park"));
+    struct gtid_set *told = fault_is_on("skip-park") ? NULL : streams_told(s, left);
+    consumer_set_delivered(s->consumer, told);
+    gtid_set_del(told);
     const struct cutover_event ev = { .type = CUTOVER_EV_PARKED, .op = op, .count = left, .text = text };
     switch_event(s, &ev);
 }
@@ -447,6 +510,7 @@ static void do_report(struct source *s, const struct cutover_effect *effect)
     const char *phase = cutover_state_name(effect->to);
     log_info("switch", LOG_STR("source", s->config->source_id), LOG_U64("switch", s->run.number),
              LOG_STR("phase", phase), LOG_U64("at_ms", at_ms), LOG_STR("text", effect->text));
+    if (effect->from != effect->to) s->run.waiting[0] = '\0';
     if (effect->to == CUTOVER_STATE_IDLE) return;
     json_array_append_new(s->run.steps,
                           json_pack("{s:I,s:s,s:s}", "at-ms", (json_int_t)at_ms, "phase", phase, "text", effect->text));
@@ -455,6 +519,17 @@ static void do_report(struct source *s, const struct cutover_effect *effect)
                               effect->text));
     source_admit(s); /* held clients are told the phase */
     if (effect->from != effect->to) fault_pause_at(phase);
+}
+
+/* A pause or a resume that takes long is not silent: what it waits for is a step. */
+static void on_progress(void *arg, const char *text)
+{
+    struct source *s = arg;
+    struct cutover_effect told = { .type = CUTOVER_DO_REPORT, .from = s->cutover.state, .to = s->cutover.state };
+    if (!s->run.is_open || s->is_closing) return;
+    snprintf(told.text, sizeof told.text, "%.*s", CUTOVER_TEXT_LEN, text);
+    do_report(s, &told);
+    snprintf(s->run.waiting, sizeof s->run.waiting, "%.*s", SOURCE_WAITING_LEN, text);
 }
 
 static void perform(struct source *s, const struct cutover_effect *effect)
@@ -466,7 +541,8 @@ static void perform(struct source *s, const struct cutover_effect *effect)
     case CUTOVER_DO_RECORD: do_record(s, op); break;
     case CUTOVER_DO_PARK: do_park(s, op); break;
     case CUTOVER_DO_PAUSE:
-        consumer_pause(s->consumer, s->run.plan, s->config->limits.pause_timeout_ms, on_paused, asked_new(s, op));
+        consumer_set_progress(s->consumer, on_progress, s);
+        pausing_begin(s, on_paused, asked_new(s, op));
         break;
     case CUTOVER_DO_READ_GATE: do_read(s, op, READING_GATE); break;
     case CUTOVER_DO_LIST_LIVE: listing_live(s, s->run.from, op, probe_ms, on_live_listed); break;
@@ -498,6 +574,7 @@ static void perform(struct source *s, const struct cutover_effect *effect)
 static void switch_ended(struct source *s)
 {
     const struct record_switch *r = &s->run.record;
+    consumer_cancel(s->consumer); /* what an operator did not want to wait for must not meet the next switch */
     s->run.is_open = false;
     if (r->state == RECORD_SWITCH_DONE) s->switches_done++;
     if (r->state == RECORD_SWITCH_UNDONE) s->switches_undone++;
@@ -545,7 +622,7 @@ int switch_prepare(struct source *s, struct backend *to, struct switch_options *
     run->started_ms = source_now(s);
     run->started_unix_ms = source_unix_ms();
     run->steps = json_array();
-    int rv = fill_record(s, "begun");
+    int rv = switch_fill_record(s, "begun");
     if (rv != 0) switch_run_free(run);
     return rv;
 }
@@ -556,14 +633,15 @@ void switch_recover(struct source *s, const struct record_switch *record)
     const struct cutover_event ev = { .type = CUTOVER_EV_RECOVER,
                                       .flipped = s->record.epoch >= record->epoch_to &&
                                                  strcmp(s->record.active, record->to) == 0 &&
-                                                 strcmp(record->phase, "flipped") == 0 };
+                                                 strcmp(record->phase, SWITCH_PHASE_FLIPPED) == 0 };
     run->from = source_backend(s, record->from);
     run->to = source_backend(s, record->to);
     if (run->from == NULL) run->from = source_active(s); /* renamed meanwhile: only its name is used from here on */
     if (run->to == NULL) run->to = source_active(s);
     run->is_open = true;
     run->number = record->number;
-    run->plan = mem_strdup(record->plan == NULL ? "" : record->plan);
+    bool has_paused = strcmp(record->phase, "begun") != 0 && strcmp(record->phase, SWITCH_PHASE_RECORDED) != 0;
+    run->plan = mem_strdup(has_paused && record->plan != NULL ? record->plan : "");
     run->epoch_from = record->epoch_from;
     run->epoch_to = record->epoch_to;
     run->started_ms = source_now(s);

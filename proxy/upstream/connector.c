@@ -27,6 +27,7 @@
 #include <unistd.h>
 #include "core/error.h"
 #include "core/mem.h"
+#include "core/proxy_header.h"
 #include "upstream/rows.h"
 
 enum {
@@ -52,7 +53,9 @@ struct connector {
     int end;         /* why we ended it: SLUICE_ERR_TIMEOUT, _CANCELED, _PROTOCOL (no TLS), _WRONG_SERVER; else 0 */
     bool is_adopted; /* the socket is known to us */
     bool is_broken;
-    int connect_errno; /* how connect(2) failed; 0: not known to have failed */
+    uint8_t proxy_header[PROXY_HEADER_WRITTEN_LEN_MAX];
+    size_t proxy_header_len; /* what goes first; 0: nothing, or it has gone */
+    int connect_errno;       /* how connect(2) failed; 0: not known to have failed */
 #ifdef MARIADB_PACKAGE_VERSION
     bool is_connected; /* connect(2) has succeeded */
     bool is_greeted;   /* the greeting's capabilities were read; see check_greeting() */
@@ -143,6 +146,18 @@ static void adopt_socket(struct connector *c, int fd)
     if (c->cancel != NULL) cancel_set_socket(c->cancel, fd);
 }
 
+/*
+ * Our PROXY header, once. Oracle's library knows of none, and MariaDB's would send it behind the greeting, which a server that demands
+ * one does not send without it: so there is time while the library waits for the greeting. Until the socket is connected it takes
+ * nothing; then it takes so little whole.
+ */
+static void send_proxy_header(struct connector *c, int fd)
+{
+    if (c->proxy_header_len == 0) return;
+    ssize_t n = send(fd, c->proxy_header, c->proxy_header_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n > 0) c->proxy_header_len = 0;
+}
+
 /* ---- two libraries ---- */
 
 #ifdef MARIADB_PACKAGE_VERSION
@@ -173,6 +188,7 @@ static int library_wait(my_socket fd, my_bool is_read, int timeout)
     assert(c != NULL);
     adopt_socket(c, fd);
     put_name_to_verify(c);
+    if (is_read) send_proxy_header(c, fd);
     int ready = wait_for(c, fd, is_read ? POLLIN : POLLOUT, UINT32_MAX);
     if (ready <= 0) errno = ETIMEDOUT;
     if (ready <= 0 || is_read || c->is_connected) return ready;
@@ -372,6 +388,7 @@ static bool library_may_go_on(struct connector *c)
     int fd = library_fd(c);
     if (fd < 0) return wait_for(c, -1, 0, 1) >= 0;
     adopt_socket(c, fd);
+    send_proxy_header(c, fd);
     return wait_for(c, fd, POLLIN, 5) >= 0;
 }
 
@@ -593,6 +610,10 @@ int connector_open(const struct upstream_target *target, uint64_t deadline_ms, s
     if (mysql_init(&c->mysql) == NULL) {
         mem_free(c);
         return upstream_error_set(error, SLUICE_ERR_NOMEM, 0, "memory ran out");
+    }
+    if (target->proxy_version != 0) {
+        static const struct network_address nobody = { .family = NETWORK_NONE };
+        c->proxy_header_len = proxy_header_write(target->proxy_version, &nobody, &nobody, c->proxy_header);
     }
     set_options(c, target);
     rv = connect_and_check(c, error);

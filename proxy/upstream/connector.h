@@ -21,6 +21,8 @@ struct upstream_target {
     enum config_account_tls tls;
     char *tls_ca; /* path of a PEM file; needed by verify-ca and verify-name */
     char *bind;   /* numeric local address; NULL: the system's choice */
+    unsigned
+        proxy_version; /* 1, 2: a PROXY header of that version goes first, as LOCAL: we speak for ourselves; 0: none */
 };
 
 /* Why a call failed. */

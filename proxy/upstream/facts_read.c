@@ -21,7 +21,10 @@ static const char variables_sql[] =
     "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version','server_uuid','server_id','gtid_mode',"
     "'enforce_gtid_consistency','log_bin','log_replica_updates','log_slave_updates','binlog_format','binlog_row_image',"
     "'binlog_row_event_max_size','read_only','super_read_only','performance_schema_show_processlist','sync_binlog',"
-    "'innodb_flush_log_at_trx_commit','replica_skip_errors','slave_skip_errors','replica_exec_mode','slave_exec_mode')";
+    "'innodb_flush_log_at_trx_commit','replica_skip_errors','slave_skip_errors','replica_exec_mode','slave_exec_mode','"
+    "time_zone',"
+    "'system_time_zone','sql_mode','lower_case_table_names','character_set_server','collation_server',"
+    "'proxy_protocol_networks')";
 
 static const char *variable(const struct rows *r, const char *name)
 {
@@ -63,10 +66,18 @@ static void take_variables(const struct rows *r, struct facts *f)
     COPY(f->read_only, variable(r, "read_only"));
     COPY(f->super_read_only, variable(r, "super_read_only"));
     COPY(f->ps_show_processlist, variable(r, "performance_schema_show_processlist"));
+    f->has_proxy_networks = variable(r, "proxy_protocol_networks") != NULL;
+    COPY(f->proxy_networks, variable(r, "proxy_protocol_networks"));
     f->sync_binlog = variable_number(r, "sync_binlog");
     f->innodb_flush_log_at_trx_commit = variable_number(r, "innodb_flush_log_at_trx_commit");
     COPY(f->replica_skip_errors, variable2(r, "replica_skip_errors", "slave_skip_errors"));
     COPY(f->replica_exec_mode, variable2(r, "replica_exec_mode", "slave_exec_mode"));
+    COPY(f->time_zone, variable(r, "time_zone"));
+    COPY(f->system_time_zone, variable(r, "system_time_zone"));
+    COPY(f->sql_mode, variable(r, "sql_mode"));
+    COPY(f->lower_case_table_names, variable(r, "lower_case_table_names"));
+    COPY(f->character_set_server, variable(r, "character_set_server"));
+    COPY(f->collation_server, variable(r, "collation_server"));
 }
 
 static int read_variables(struct connector *c, struct facts *f, struct upstream_error *error)
@@ -75,6 +86,29 @@ static int read_variables(struct connector *c, struct facts *f, struct upstream_
     int rv = connector_query(c, variables_sql, &r, error);
     if (rv != 0) return rv;
     take_variables(r, f);
+    rows_del(r);
+    return 0;
+}
+
+/* ---- time zone: two servers may mean different hours by one name, and one hour by two ---- */
+
+#define OFFSET_AT(at) "TIMESTAMPDIFF(SECOND," at ",CONVERT_TZ(" at ",'+00:00',@@GLOBAL.time_zone))"
+
+static const char offsets_sql[] = "SELECT " OFFSET_AT("'2026-01-15 00:00:00'") "," OFFSET_AT(
+    "'2026-07-15 00:00:00'") "," OFFSET_AT("UTC_TIMESTAMP()");
+
+static int read_offsets(struct connector *c, struct facts *f, struct upstream_error *error)
+{
+    struct rows *r;
+    int rv = connector_query(c, offsets_sql, &r, error);
+    if (rv != 0) return rv;
+    const char *january = rows_text(r, 0, 0), *july = rows_text(r, 0, 1), *now = rows_text(r, 0, 2);
+    if (january != NULL && july != NULL && now != NULL) {
+        f->offsets = (struct facts_offsets){ .are_known = true,
+                                             .january = (int32_t)strtol(january, NULL, 10),
+                                             .july = (int32_t)strtol(july, NULL, 10),
+                                             .now = (int32_t)strtol(now, NULL, 10) };
+    }
     rows_del(r);
     return 0;
 }
@@ -232,6 +266,7 @@ int facts_read(struct connector *c, struct facts *out, struct upstream_error *er
     bool is_mariadb = answers_is_mariadb(connector_server_version(c));
     int rv = is_mariadb ? no_gtids(&f) : read_gtids(c, &f, error);
     if (rv == 0) rv = read_variables(c, &f, error);
+    if (rv == 0) rv = read_offsets(c, &f, error);
     if (rv == 0) rv = read_grants(c, &f, error);
     if (rv == 0) rv = read_channels(c, &f, error);
     if (rv == 0) rv = read_binlog_filters(c, &f, error);

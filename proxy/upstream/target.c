@@ -19,7 +19,7 @@ static int copy_text(const char *from, char **out)
 
 int upstream_target_copy(const struct upstream_target *from, struct upstream_target *out)
 {
-    struct upstream_target copy = { .addr = from->addr, .tls = from->tls };
+    struct upstream_target copy = { .addr = from->addr, .tls = from->tls, .proxy_version = from->proxy_version };
     if (copy_text(from->host, &copy.host) != 0 || copy_text(from->user, &copy.user) != 0 ||
         copy_text(from->password, &copy.password) != 0 || copy_text(from->tls_ca, &copy.tls_ca) != 0 ||
         copy_text(from->bind, &copy.bind) != 0) {

@@ -30,13 +30,14 @@ def pytest_report_header():
 class Servers:
     """The servers of one file of tests, started when first asked for."""
 
-    def __init__(self, folder):
-        self.folder, self.processes = folder, Processes()
+    def __init__(self, folder, environment=None):
+        self.folder, self.processes, self.environment = folder, Processes(), environment
         self.all = {}
 
     def get(self, *names):
         """Servers by name, running; those that are new start side by side."""
-        new = [Server(name, self.folder, self.processes) for name in names if name not in self.all]
+        new = [Server(name, self.folder, self.processes, environment=self.environment) for name in names
+               if name not in self.all]
         for server in new:
             server.launch()
         for server in new:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from sluicetest import free_port, wait_until
+from sluicetest.dm_stand_in import DmStandIn
 
 SPEC = yaml.safe_load((pathlib.Path(__file__).resolve().parents[2] / "conf/openapi.yaml").read_text("utf-8"))
 SEEN = set()  # (path template, method, status)
@@ -180,6 +181,18 @@ def test_metrics_and_status_agree(one):
     assert metrics["process_open_fds"] > 5
 
 
+def test_every_metric_has_a_name_and_a_value(one):
+    """Nothing is declared without a sample, and no counter comes without a family of its own."""
+    _, text = one.get("/metrics")
+    types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
+    names = re.findall(r"^([a-z_]+)[{ ]", text, re.MULTILINE)
+    assert len(types) > 30 and "sluice_unknown_commands_total" in types
+    assert not [name for name, kind in types.items() if kind not in ("counter", "gauge", "histogram")]
+    families = {re.sub(r"_(bucket|sum|count)$", "", name) if name.startswith("sluice_hold_seconds_") else name
+                for name in names}
+    assert set(types) == families, set(types) ^ families
+
+
 def test_switch_and_its_events_are_described(one):
     """A whole switch: check, order, events, outcome, history; and again after a restart."""
     api = api_of(one)
@@ -212,6 +225,26 @@ def test_refused_switch_is_described(pair, one):
     assert end["code"] == 3 and not end["result"] and end["msg"]
     assert api.get(f"/v1/switches/{number}")["code"] == 3
     assert api.get(source_path(one))["source"]["active"] == "a"
+
+
+def test_readdress_is_described(pair, sluice):
+    """A dry run of an address change; an order that cannot be taken; of a source without DM it is refused."""
+    one = sluice(pair)
+    stand_in = DmStandIn(pair.a.port, pair.b)
+    try:
+        one.source["consumer"] = {"type": "dm", "master-addr": stand_in.address}
+        one.start()
+        api = api_of(one)
+        order = {"to": pair.b.address, "task-files": [], "dry-run": True, "wait-catchup": 0, "source-file":
+                 f"source-id: {one.source_id}\nfrom: {{host: 127.0.0.1, port: {pair.a.port}, user: dm, password: x}}\n"}
+        answer = api.post(source_path(one, "readdress"), order)
+        assert answer["code"] == 3 and answer["calls"] == [] and answer["checks"]
+        assert "line 1" in api.post(source_path(one, "readdress"), {**order, "source-file": "x"}, 400)["msg"]
+        api.post(source_path(one, "readdress"), {**order, "resume": True}, 409)
+        assert api.get(source_path(one))["source"]["readdress"] is None
+    finally:
+        one.stop()
+        stand_in.stop()
 
 
 def test_switch_in_progress_is_described(pair, one):

@@ -109,6 +109,26 @@ def test_killed_after_the_flip_a_restart_finishes(make, tmp, phase):
     assert code == 0, text
 
 
+@pytest.mark.parametrize("is_killed", [False, True], ids=["switched", "killed"])
+def test_what_a_person_stops_before_the_pause_stays_stopped(make, tmp, is_killed):
+    """Stopped since the check, while streams are parked: it is not ours to wake, after a switch or a kill -9."""
+    pause = PauseAt(tmp, "park")
+    world = make(environment=pause.environment).start()
+    life = Life(world)
+    verb = world.begin_switch(tmp)
+    pause.wait()
+    world.c.stop_replica()
+    if is_killed:
+        world.proxy.kill()
+        world.proxy.start(**NO_PAUSE)
+        life.end(world.a, threads=("No", "No"))
+        return
+    pause.go()
+    code, text = verb.end()
+    assert code == 0, text
+    life.end(world.b, threads=("No", "No"))
+
+
 @pytest.mark.parametrize("when, active", [("before", "a"), ("after", "b")])
 def test_killed_around_the_sync_of_the_flip(make, tmp, when, active):
     """The sync decides: killed just before it, a restart is on one side and knows on which; just after it, on b."""

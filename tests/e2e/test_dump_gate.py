@@ -5,7 +5,7 @@ import uuid
 
 import pymysql
 import pytest
-from sluicetest import wait_until
+from sluicetest import PauseAt, Verb, wait_until
 from sluicetest.server import PASSWORDS
 
 COM_BINLOG_DUMP = 0x12
@@ -16,13 +16,20 @@ PURGED = 1236
 GATE = 1105
 
 
-def encode(server, gtids):
-    """A GTID set as COM_BINLOG_DUMP_GTID carries it; |server| brings it into its normal form."""
+def encode(server, gtids, tag=None):
+    """
+    A GTID set as COM_BINLOG_DUMP_GTID carries it; |server| brings it into its normal form. With |tag| in the form that
+    has tags, all numbers under that one.
+    """
     text = server.one("SELECT GTID_SUBTRACT(%s, '')", gtids).replace("\n", "")
     parts = [part.split(":") for part in text.split(",") if part]
-    out = len(parts).to_bytes(8, "little")
+    head = len(parts) if tag is None else 1 << 56 | len(parts) << 8 | 1
+    out = head.to_bytes(8, "little")
     for name, *ranges in parts:
-        out += uuid.UUID(name).bytes + len(ranges).to_bytes(8, "little")
+        out += uuid.UUID(name).bytes
+        if tag is not None:
+            out += (len(tag) * 2).to_bytes(1, "little") + tag.encode()
+        out += len(ranges).to_bytes(8, "little")
         for first, _, last in (one.partition("-") for one in ranges):
             out += int(first).to_bytes(8, "little") + (int(last or first) + 1).to_bytes(8, "little")
     return out
@@ -31,14 +38,14 @@ def encode(server, gtids):
 class Reader:
     """A binlog client with bare hands: it says what it has, and notes how it is answered."""
 
-    def __init__(self, port, server_id=7001, user="repl"):
+    def __init__(self, port, server_id=7001, user="repl", replica_uuid=None):
         self.connection = pymysql.connect(host="127.0.0.1", port=port, user=user,
                                           password=PASSWORDS[user], read_timeout=30)
         self.server_id = server_id
         with self.connection.cursor() as cursor:
             cursor.execute("SET @source_binlog_checksum = 'NONE', @master_binlog_checksum = 'NONE'")
             # As go-mysql does: without it a server ends the first of two readers with one server_id by itself.
-            cursor.execute("SET @slave_uuid = %s, @replica_uuid = %s", [str(uuid.uuid4())] * 2)
+            cursor.execute("SET @slave_uuid = %s, @replica_uuid = %s", [replica_uuid or str(uuid.uuid4())] * 2)
 
     def _send(self, command, payload):
         self.connection._execute_command(command, payload)  # pylint: disable=protected-access
@@ -233,6 +240,50 @@ def test_a_request_that_names_a_file_gets_the_check_that_servers_skip(world):
     assert here.dump(here.a.purged(), file=file) is None
 
 
+def test_a_tagged_request_is_weighed_like_any_other(world):
+    """What lacks a tag's numbers is refused by range, and passes once the backend has them."""
+    here = world(dump_gate_wait="1s")
+    request = encode(here.a, f"{here.b.uuid}:1-2", tag="moved")
+    here.refused(here.reader().ask(request).error(), f"{here.b.uuid}:moved:1-2", "backend a")
+    for _ in range(2):
+        here.b.query("SET gtid_next = 'AUTOMATIC:moved'")
+        here.b.query("INSERT INTO test.t (id) SELECT MAX(id) + 1 FROM (SELECT id FROM test.t) AS t")
+    here.b.query("SET gtid_next = 'AUTOMATIC'")
+    here.a.wait_for(here.b)
+    assert here.a.one("SELECT GTID_SUBSET(%s, @@GLOBAL.gtid_executed)", f"{here.b.uuid}:moved:1-2")
+    assert here.reader().ask(request).error() is None
+    here.refused(here.reader().ask(encode(here.a, f"{here.b.uuid}:1-3", tag="moved")).error(), "moved:3")
+
+
+def test_a_number_that_was_accepted_as_lost_is_no_number_that_the_reader_has(world):
+    """
+    The backend purged another transaction under the number of one that was given up. By number the reader has it, so
+    the server says nothing and the reader would miss it: refused. What it needs beside that is had.
+    """
+    here = world(dump_gate_wait="1s")
+    here.b.stop_replica()
+    before = here.a.executed()
+    stays = here.reader().ask(encode(here.a, before), flags=0)
+    here.write(here.a, 1)
+    lost = here.a.one("SELECT GTID_SUBTRACT(%s, %s)", here.a.executed(), before)
+    had = here.a.executed()
+    wait_until(lambda: here.a.one("SELECT GTID_SUBSET(%s, %s)", lost, here.proxy.status()["delivered"]["gtid-d"]), 20,
+               f"the stream carries {lost}")
+    here.proxy.switch("b", "--wait-catchup=0", f"--accept-loss={lost}")
+    stays.close()
+    assert here.dump(had) is None  # b lacks what was accepted as lost, and may be read all the same
+    here.b.query(f"SET gtid_next = '{lost}'")
+    here.b.query("INSERT INTO test.t VALUES (4711)")
+    here.b.query("SET gtid_next = 'AUTOMATIC'")
+    assert here.dump(had) is None  # not purged yet
+    here.b.purge()
+    direct = Reader(here.b.port)
+    assert direct.ask(encode(here.a, had)).error() is None  # the hazard: 4711 is missing, and nobody says so
+    direct.close()
+    here.refused(here.dump(had), lost, "accepted as lost", "backend b")
+    assert here.dump(before)[0] == PURGED  # where the server sees the gap itself, its own answer stands
+
+
 def test_by_position_passes_until_the_first_switch(world):
     """A file and a position mean another place on another server; the refusal says what to do instead."""
     here = world()
@@ -241,6 +292,27 @@ def test_by_position_passes_until_the_first_switch(world):
     here.switch_to_b()
     file = here.b.query("SHOW BINARY LOGS")[0]["Log_name"].encode()
     here.refused(here.reader().ask_by_position(file).error(), "enable-gtid: true", "until-first-switch")
+    here.proxy.restart()
+    here.refused(here.reader().ask_by_position(file).error(), "enable-gtid: true", "until-first-switch")
+
+
+def test_by_position_passes_as_long_as_no_other_backend_was_active(world, tmp):
+    """An epoch that was raised without a switch moves no position: by a flip that may be on disk, and was undone."""
+    pause, arm = PauseAt(tmp, "flip"), tmp / "arm"
+    here = world(environment={**pause.environment, "SLUICE_FAULT_DISK": f"sync:1:eio:{arm}"})
+    file = here.a.query("SHOW BINARY LOGS")[0]["Log_name"].encode()
+    verb = Verb(here.proxy, tmp, "switch", here.proxy.source_id, "b", "--yes")
+    pause.wait()
+    arm.touch()
+    pause.go()
+    code, text = verb.end()
+    assert code == 1 and "unknown" in text, text
+    for _ in range(2):
+        assert here.proxy.status()["epoch"] == 3 and here.proxy.active == "a"
+        assert here.reader().ask_by_position(file).error() is None
+        here.proxy.restart(SLUICE_FAULT_PAUSE="", SLUICE_FAULT_DISK="")
+    here.switch_to_b()
+    here.refused(here.reader().ask_by_position(file).error(), "until-first-switch")
 
 
 @pytest.mark.parametrize("rule", ["deny", "allow"])
@@ -300,6 +372,22 @@ def test_two_readers_with_one_server_id_are_shown(world):
     assert len(here.proxy.status()["warnings"]) == 1
     assert here.proxy.log_text().count("server_id=7007") == 1
     assert PASSWORDS["repl"] not in here.proxy.log_text()
+
+
+def test_two_readers_with_one_replica_uuid_are_shown(world):
+    """Of other server_ids: the server ends the first for the second; warned of once, and shown though one is left."""
+    here = world()
+    name = str(uuid.uuid4())
+    for server_id in (7021, 7022, 7023):
+        here.reader(server_id=server_id, replica_uuid=name.upper()).ask(encode(here.a, ""), flags=0).first_event()
+    wait_until(lambda: here.proxy.status()["warnings"], 10, "a warning is shown")
+    wait_until(lambda: here.proxy.status()["streams"] == 1, 10, "the server has ended those that came before")
+    found, = here.proxy.status()["warnings"]
+    assert name in found and "replica UUID" in found and "127.0.0.1:" in found
+    other = here.reader(server_id=7024).ask(encode(here.a, ""), flags=0)
+    other.first_event()
+    assert len(here.proxy.status()["warnings"]) == 1
+    assert here.proxy.log_text().count(f"replica_uuid={name}") == 1
 
 
 def test_a_request_larger_than_any_buffer_is_weighed_and_passes(world):

@@ -2,6 +2,7 @@
 """Who waits, for how long, and what they read: hold and release, starts, the first start's gate, adopt, repin."""
 import contextlib
 
+import pymysql
 import pytest
 
 from leaks import nothing_left
@@ -122,6 +123,26 @@ def connect_when_open(one):
 
 
 # Sluice listens before it does anything else: who comes in the first instant waits, and is served.
+def test_a_command_that_is_not_known_is_counted_and_its_session_ends_at_the_deadline(pair, sluice):
+    """It passes, its session cannot be followed any more: it is not closed as idle, but cut by the drain's deadline."""
+    one = sluice(pair, consumer="none", drain_timeout="700ms").start_ready()
+    client = pair.a.connect("app", port=one.port)
+    client._execute_command(0x7d, b"x")  # pylint: disable=protected-access
+    with pytest.raises(pymysql.MySQLError) as told:
+        client._read_packet()  # pylint: disable=protected-access
+    assert told.value.args[0] == 1047  # the server's own: unknown command
+    idle = pair.a.connect("app", port=one.port)
+    wait_until(lambda: one.status()["counters"]["unknown-commands"] == 1, 10, "it is counted")
+    assert "a command that is not known" in one.log_text()
+    assert one.metrics()[f'sluice_unknown_commands_total{{source="{one.source_id}"}}'] == 1
+    result = one.switch("b")
+    assert result.json["switch"]["killed"] == 1 and result.json["switch"]["closed-idle"] == 1
+    assert result.json["switch"]["hold-ms"] >= 700
+    for each in (client, idle):
+        with pytest.raises(pymysql.MySQLError):
+            each.ping(reconnect=False)
+
+
 def test_client_of_the_first_instant_is_held_and_served(pair, sluice):
     one = sluice(pair)
     for _ in range(3):

@@ -419,7 +419,7 @@ def test_what_was_paused_by_somebody_stays_paused(world):
 
 
 def test_manual_consumer_needs_the_set_that_it_has(make):
-    """Without --gtid-s the switch is refused and says how; with it, that set is judged, by range."""
+    """Nothing was streamed: without --gtid-s it is refused and says how; with it, that set is judged, by range."""
     world = make(consumer="manual").start()
     world.refused("--gtid-s")
     has = world.a.executed()
@@ -428,6 +428,28 @@ def test_manual_consumer_needs_the_set_that_it_has(make):
     world.switch_fails("gtid-S", "lacks", f"{world.c.uuid}:1-5",
                        options=[f"--gtid-s={has},{world.c.uuid}:1-5", "--wait-catchup=0"])
     world.passes(f"--gtid-s={has}")
+
+
+def test_manual_consumer_has_what_was_delivered_where_it_is_not_told(make, processes, tmp):
+    """Once a stream has run, what it carried whole stands for gtid-S, and the check says so; what it lacks is named."""
+    world = make(consumer="manual").start()
+    stream = BinlogStream(processes, tmp, world.proxy.port)
+    gtid = world.write()
+    wait_until(lambda: world.delivered(gtid), 20, f"the stream carries {gtid}")
+    world.b.wait_for(world.a)
+    stream.stop()
+    wait_until(lambda: world.proxy.status()["streams"] == 0, 10, "the stream ends")
+    line, = [check for check in world.proxy.check("b", expect=0).json["checks"] if check["name"] == "consumer"]
+    assert "gtid-S was not given" in line["detail"] and "gtid-D" in line["detail"], line
+    unseen = world.write()
+    world.b.wait_for(world.a)
+    world.b.purge()
+    world.refused("gtid-P in gtid-D", "purged", unseen)
+    world.switch_fails("gtid-S", "lacks", f"{world.c.uuid}:1-5",
+                       options=[f"--gtid-s={world.a.executed()},{world.c.uuid}:1-5", "--wait-catchup=0"])
+    stream = world.keep(BinlogStream(processes, tmp, world.proxy.port))
+    wait_until(lambda: world.delivered(unseen), 20, f"the stream carries {unseen}")
+    world.passes()
 
 
 def test_gtid_s_is_for_a_manual_consumer_alone(world):

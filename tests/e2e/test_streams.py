@@ -214,6 +214,24 @@ def test_a_large_transaction_in_progress_is_let_through_to_its_end(make, process
     assert not sent_in_part(world) and world.delivered(large)
 
 
+def test_half_of_a_transaction_is_not_had_by_a_reader_that_cannot_tell(make, processes, tmp):
+    """
+    A reader has half of it, B has it whole and has purged it: the reader would ask for it and meet 1236. Refused, and
+    passed once B has it in its binlog, from where it is sent again.
+    """
+    world = make().start()
+    reader, large = half_delivered(world, processes, tmp)
+    reader.stop()
+    wait_until(lambda: world.proxy.status()["streams"] == 0, 20, "the stream has ended")
+    assert sent_in_part(world) == large and world.delivered(large)
+    world.b.wait_for(world.a, 60)
+    assert world.proxy.check("b", expect=0)
+    world.b.purge()
+    code, text = world.text("switch", world.proxy.source_id, "b", "--yes")
+    assert code == 3 and "gtid-P in gtid-D" in text and "purged" in text and large in text, text
+    assert world.proxy.active == "a" and world.uuid() == world.a.uuid
+
+
 def test_half_of_a_transaction_follows_over_two_switches(make, processes, tmp):
     """
     A sent half of it, B has it, C has not: A to B passes, B to C is refused, by name and as sent in part; with it
@@ -355,12 +373,14 @@ def test_semi_sync_waiting_transaction_is_delivered(make, semi_sync, processes, 
     assert code == 3 and waiting in text, text
 
 
-def test_server_set_back_to_an_older_image_is_latched(make, processes, tmp):
+@pytest.mark.parametrize("probe_interval", ["100ms", "10s"], ids=["seen by a probe", "between two probes"])
+def test_server_set_back_to_an_older_image_is_latched(make, processes, tmp, probe_interval):
     """
     The active server comes back with an older disk under its own uuid: latched, also over a restart of Sluice; no
-    stream, no client and no switch, and it says what to do.
+    stream, no client and no switch, and it says what to do. Also where no probe had seen what it lost, but a stream
+    had carried it.
     """
-    world = make(consumer="replica", hold_timeout="3s").start()
+    world = make(consumer="replica", hold_timeout="3s", probe_interval=probe_interval).start()
     image = tmp / "image"
     world.a.stop()
     shutil.copytree(world.a.data, image)
@@ -381,8 +401,8 @@ def test_server_set_back_to_an_older_image_is_latched(make, processes, tmp):
         return world.proxy.status()["latch"]
 
     for _ in range(2):
-        wait_until(latch, 20, lambda: f"a is latched: {world.proxy.status()}")
-        assert lost in str(latch())
+        wait_until(latch, 30, lambda: f"a is latched: {world.proxy.status()}")
+        assert lost in str(latch()) and "sent to readers" in str(latch())
         with pytest.raises(pymysql.Error) as refused:
             world.connect()
         assert "adopt" in str(refused.value) or "status" in str(refused.value)

@@ -110,6 +110,7 @@ static bool both_feed(struct line lines[2], enum tracker_side from, const void *
     if (first != 0) return false;
     FUZZ_CHECK(tracker_phase(a->tracker) == tracker_phase(b->tracker));
     FUZZ_CHECK(tracker_question(a->tracker) == tracker_question(b->tracker));
+    FUZZ_CHECK(strcmp(tracker_reader_uuid(a->tracker), tracker_reader_uuid(b->tracker)) == 0);
     FUZZ_CHECK(a->forwarded[0] == b->forwarded[0] && a->forwarded[1] == b->forwarded[1]);
     FUZZ_CHECK(a->dumps == b->dumps && a->kills == b->kills && a->sum == b->sum);
     return true;

@@ -241,6 +241,46 @@ static void test_crash_before_the_flip_is_undone(void **state)
     assert_string_equal(sim.broken, "");
 }
 
+/* One event with the op that is awaited; what comes of it is dropped. */
+static void step(struct cutover *c, enum cutover_event_type type, uint64_t now_ms, int status, uint32_t count)
+{
+    struct cutover_effects effects;
+    const struct cutover_event ev = {
+        .type = type, .now_ms = now_ms, .op = c->op, .status = status, .count = count, .flipped = true, .text = "t"
+    };
+    cutover_step(c, &ev, &effects);
+}
+
+/* While a consumer comes closer, verify-timeout begins anew; when it stands still for that long, a person must look. */
+static void test_verify_is_extended_while_it_progresses(void **state)
+{
+    (void)state;
+    static const struct cutover_limits limits = { .hold_timeout_ms = 8000,
+                                                  .drain_timeout_ms = 3000,
+                                                  .flip_reserve_ms = 500,
+                                                  .verify_timeout_ms = 1000 };
+    struct cutover c;
+    uint64_t now = 0;
+    cutover_init(&c, &limits);
+    step(&c, CUTOVER_EV_RECOVER, now, 0, 0);
+    step(&c, CUTOVER_EV_RESUMED, now, 0, 0);
+    for (int i = 0; i < 100; i++) { /* far beyond verify-timeout */
+        step(&c, CUTOVER_EV_VERIFIED, now, SLUICE_ERR_BUSY, 1);
+        assert_int_equal(c.state, CUTOVER_STATE_VERIFY);
+        now += 200;
+        step(&c, CUTOVER_EV_TIME, now, 0, 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        step(&c, CUTOVER_EV_VERIFIED, now, SLUICE_ERR_BUSY, 0);
+        assert_int_equal(c.state, CUTOVER_STATE_VERIFY);
+        now += 200;
+        step(&c, CUTOVER_EV_TIME, now, 0, 0);
+    }
+    step(&c, CUTOVER_EV_VERIFIED, now, SLUICE_ERR_BUSY, 0);
+    assert_int_equal(c.state, CUTOVER_STATE_END);
+    assert_int_equal(c.exit, CUTOVER_EXIT_UNKNOWN);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -259,6 +299,7 @@ int main(void)
         cmocka_unit_test_setup(test_dead_old_server_is_not_asked, setup),
         cmocka_unit_test_setup(test_crash_after_the_flip_goes_on, setup),
         cmocka_unit_test_setup(test_crash_before_the_flip_is_undone, setup),
+        cmocka_unit_test_setup(test_verify_is_extended_while_it_progresses, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

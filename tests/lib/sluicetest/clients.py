@@ -280,12 +280,13 @@ class LongSelect:
 class BinlogStream:
     """`mysqlbinlog --stop-never`: a binlog client that nobody pauses."""
 
-    def __init__(self, processes, folder, port, server_id=9001, user="repl", host="127.0.0.1"):
+    def __init__(self, processes, folder, port, server_id=9001, user="repl", host="127.0.0.1",
+                 bind=None):
         self._processes, self._folder = processes, pathlib.Path(folder)
         self._command = [LIB / "mysqlbinlog", "--read-from-remote-source=BINLOG-DUMP-GTIDS", "--stop-never", "--raw",
                          f"--result-file={self._folder}/stream-{port}-", f"--connection-server-id={server_id}",
                          f"--host={host}", f"--port={port}", f"--user={user}", f"--password={PASSWORDS[user]}",
-                         "--get-server-public-key", "bin.000001"]
+                         *([f"--bind-address={bind}"] if bind else []), "--get-server-public-key", "bin.000001"]
         self.log = self._folder / f"stream-{port}.log"
         self._process = None
         self.ended = 0

@@ -22,6 +22,7 @@ import pymysql
 from .dm_api import Doors, encode
 from .dm_binlog import (DELETE_ROWS, GTID, QUERY, TABLE_MAP, UPDATE_ROWS, WRITE_ROWS, GtidSet, Stream, TableMap,
                         connect)
+from .dm_sources import Sources
 
 ERRORS = (pymysql.Error, OSError, ValueError)
 
@@ -414,7 +415,7 @@ class MasterStatus:
             connection._force_close()  # pylint: disable=protected-access
 
 
-class DmStandIn:
+class DmStandIn(Sources):
     """
     dm-master and dm-worker in one, as threads. |upstream_port| is where the source's file points: a proxy.
     |downstream| is a Server.
@@ -439,11 +440,14 @@ class DmStandIn:
         self.relay_was_given_with_source = relay
         self.tasks = {}
         self._server_id = 429496729
+        self.relay_has_worker = not relay  # start-relay named one
+        self.init_sources()
         self._stop, self._checks = threading.Event(), threading.Event()
         self._checks.set()
         self.grpc = {"OperateWorkerRelayTask": self._grpc_worker_relay, "OperateRelay": self._grpc_relay,
                      "StartValidation": self._grpc_start_validation, "StopValidation": self._grpc_stop_validation,
                      "ShowDDLLocks": self._grpc_locks}
+        self.grpc = {name: self._overridable(name, function) for name, function in self.grpc.items()}
         self._tls, self.doors = tls, Doors(self, tls=tls)
         if relay:
             self.relay.is_started = True
@@ -451,6 +455,13 @@ class DmStandIn:
                          threading.Thread(target=self._check, daemon=True)]
         for thread in self._threads:
             thread.start()
+
+    def _overridable(self, name, function):
+        """|override| has ("grpc", method): a function that gives an answer, or None for DM's own."""
+        def call(message):
+            answer = self.override.get(("grpc", name), lambda _: None)(message)
+            return function(message) if answer is None else answer
+        return call
 
     @property
     def address(self):
@@ -534,6 +545,8 @@ class DmStandIn:
 
     def _poll(self):
         while not self._stop.wait(self.poll_s):
+            if not self.source_is_there:
+                continue
             try:
                 MasterStatus(self.upstream_port, 30)
             except ERRORS:
@@ -570,6 +583,10 @@ class DmStandIn:
             return 200, self._operate_task(words[1], body)
         if method == "GET" and len(words) == 2 and words[0] == "tasks" and query.get("type") == ["4"]:
             return 200, self._source_config(words[1])
+        if method == "PUT" and words == ["sources"]:
+            return 200, self.operate_source(body)
+        if method == "POST" and words == ["tasks"]:
+            return 200, self.start_task(body)
         if method == "GET" and words == ["members"]:
             return 200, self._members()
         return 501, {"code": 12, "message": "Not Implemented", "details": []}
@@ -577,7 +594,7 @@ class DmStandIn:
     def _status(self, name, sources):
         if name and name not in self.tasks:
             return {"result": False, "msg": f"task {name} has no source or not exist", "sources": []}
-        if sources and sources != [self.source_id]:
+        if sources and (sources != [self.source_id] or not self.source_is_there):
             return {"result": False, "msg": f"sources {sources} haven't been added", "sources": []}
         began = time.monotonic()
         try:
@@ -606,7 +623,7 @@ class DmStandIn:
              "subTaskStatus": found}]}
 
     def _operate_task(self, name, body):
-        op = {"Pause": 2, "Resume": 3}.get(body.get("op"), body.get("op"))
+        op = {"Pause": 2, "Resume": 3, "Delete": 7, "Stop": 1}.get(body.get("op"), body.get("op"))
         word = {2: "Pause", 3: "Resume"}.get(op, "InvalidOp")
         sources = body.get("sources") or [self.source_id]
         if name not in self.tasks:
@@ -616,6 +633,8 @@ class DmStandIn:
             text = (f"[code=46017:class=dm-master:scope=internal:level=medium], Message: sources [{' '.join(sources)}] "
                     "need to be operate not exist")
             return {"op": word, "result": False, "msg": text, "sources": []}
+        if op in (1, 7):
+            return self.stop_task(name, op)
         task, msg = self.tasks[name], ""
         with task.lock:
             if word == "Pause":
@@ -631,7 +650,7 @@ class DmStandIn:
             {"result": True, "msg": msg, "source": self.source_id, "worker": "worker1"}]}
 
     def _source_config(self, name):
-        if name != self.source_id:
+        if name != self.source_id or not self.source_is_there:
             return {"result": False, "msg": "source not found", "cfg": ""}
         text = (f"enable: true\nenable-gtid: {json.dumps(self.enable_gtid)}\nflavor: mysql\n"
                 f"enable-relay: {json.dumps(self.relay_was_given_with_source)}\nsource-id: {name}\nfrom:\n"

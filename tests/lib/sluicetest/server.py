@@ -54,14 +54,16 @@ class Server:
     """
     One mysqld. It comes with the accounts of accounts.sql (password: the name and "-secret") and a database `test`.
 
-    |name| is for messages, |folder| is a directory that the server may fill, |options| are options of mysqld.
+    |name| is for messages, |folder| is a directory that the server may fill, |options| are options of mysqld,
+    |environment| is for its process.
     """
 
-    def __init__(self, name, folder, processes, options=None):
+    def __init__(self, name, folder, processes, options=None, environment=None):
         self.name = name
         self.folder = pathlib.Path(folder) / name
         self.processes = processes
         self.options = {**OPTIONS, **(options or {})}
+        self.environment = dict(environment or {})
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         _next_server_id[0] += 1
@@ -90,7 +92,7 @@ class Server:
         self._root = None
         self._process = self.processes.start(
             [MYSQLD, f"--datadir={self.data}", f"--port={self.port}", f"--socket={self.socket}",
-             f"--pid-file={self.folder / 'pid'}", *words], log=self.log)
+             f"--pid-file={self.folder / 'pid'}", *words], log=self.log, env=self.environment)
 
     def start(self, limit=60.0, **extra):
         """Start and wait until it answers."""

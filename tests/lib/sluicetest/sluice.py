@@ -81,7 +81,7 @@ class Sluice:
         self.port = free_port()
         self.socket = socket_path(self.folder / "admin.sock")
         self.file, self.log, self.state = self.folder / "sluice.yaml", self.folder / "sluice.log", self.folder / "state"
-        self.runs, self.log_format = 0, log_format
+        self.runs, self.serve_options, self.log_format = 0, (), log_format
         self._process = None
         self._expect_exit = 0
         source = {
@@ -125,8 +125,8 @@ class Sluice:
         self.runs += 1
         env = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99", "UBSAN_OPTIONS": "print_stacktrace=1",
                **self.environment, **environment}
-        self._process = self.processes.start([binary(), "serve", "-c", self.file, "--log-format", self.log_format],
-                                             log=self.log, env=env)
+        words = [binary(), "serve", "-c", self.file, "--log-format", self.log_format, *self.serve_options]
+        self._process = self.processes.start(words, log=self.log, env=env)
         return self
 
     def start(self, limit=20.0, **environment):

@@ -50,6 +50,7 @@ static void test_body_brings_values_to_one_form(void **state)
     assert_brought_to("{\"to\":\"b\",\"accept-errant\":\"u:1\"}", "{\"to\":\"b\",\"accept-errant\":[\"u:1\"]}");
     assert_brought_to("{\"to\":\"b\",\"accept-errant\":[\"u:1\",\"v\"]}",
                       "{\"to\":\"b\",\"accept-errant\":[\"u:1\",\"v\"]}");
+    assert_brought_to("{\"to\":\"b\",\"waive\":\"sql_mode\"}", "{\"to\":\"b\",\"waive\":[\"sql_mode\"]}");
     assert_brought_to("{\"gtid-s\":\"\",\"accept-loss\":\"unknown\",\"old-is-dead\":true,\"to\":\"b\"}",
                       "{\"to\":\"b\",\"old-is-dead\":true,\"accept-loss\":\"unknown\",\"gtid-s\":\"\"}");
 }
@@ -69,6 +70,10 @@ static void test_body_may_be_absent(void **state)
     }
     refuse(ADMIN_VERB_SWITCH, "", "\"to\" is missing");
     refuse(ADMIN_VERB_ADOPT, "{}", "\"backend\" is missing");
+    refuse(ADMIN_VERB_READDRESS, "{\"source-file\":\"a\"}", "\"task-files\" is missing");
+    refuse(ADMIN_VERB_READDRESS, "{\"source-file\":\"a\",\"task-files\":\"b\"}", "is not a list of strings");
+    refuse(ADMIN_VERB_READDRESS, "{\"source-file\":\"a\",\"task-files\":[1]}", "something else than strings");
+    json_decref(take(ADMIN_VERB_READDRESS, "{\"source-file\":\"a\",\"task-files\":[],\"undo\":true}"));
 }
 
 /* What is no object of known keys with right types is refused, and the words name the place. */

@@ -22,6 +22,8 @@ static void test_calls_are_handed_over(void **state)
         { "POST", "/v1/sources/s/check", "{\"to\":\"b\"}", ADMIN_VERB_CHECK, "s", 0, 0 },
         { "POST", "/v1/sources/s/switch", "{\"to\":\"b\"}", ADMIN_VERB_SWITCH, "s", 0, 0 },
         { "POST", "/v1/sources/s/abort", "{}", ADMIN_VERB_ABORT, "s", 0, 0 },
+        { "POST", "/v1/sources/s/readdress", "{\"source-file\":\"a\",\"task-files\":[]}", ADMIN_VERB_READDRESS, "s", 0,
+          0 },
         { "POST", "/v1/sources/s/adopt", "{\"backend\":\"b\"}", ADMIN_VERB_ADOPT, "s", 0, 0 },
         { "POST", "/v1/sources/s/repin", "{\"backend\":\"b\"}", ADMIN_VERB_REPIN, "s", 0, 0 },
         { "POST", "/v1/sources/s/hold", "", ADMIN_VERB_HOLD, "s", 0, 0 },

@@ -32,6 +32,7 @@ static void test_route_each_path_has_its_verb(void **state)
         { "POST", "/v1/sources/s/check", ADMIN_ROUTE_CALL, ADMIN_VERB_CHECK, "s", 0 },
         { "POST", "/v1/sources/s/switch", ADMIN_ROUTE_CALL, ADMIN_VERB_SWITCH, "s", 0 },
         { "POST", "/v1/sources/s/abort", ADMIN_ROUTE_CALL, ADMIN_VERB_ABORT, "s", 0 },
+        { "POST", "/v1/sources/s/readdress", ADMIN_ROUTE_CALL, ADMIN_VERB_READDRESS, "s", 0 },
         { "POST", "/v1/sources/s/adopt", ADMIN_ROUTE_CALL, ADMIN_VERB_ADOPT, "s", 0 },
         { "POST", "/v1/sources/s/repin", ADMIN_ROUTE_CALL, ADMIN_VERB_REPIN, "s", 0 },
         { "POST", "/v1/sources/s/hold", ADMIN_ROUTE_CALL, ADMIN_VERB_HOLD, "s", 0 },

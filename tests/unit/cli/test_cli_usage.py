@@ -6,8 +6,8 @@ import os
 import pytest
 from conftest import run
 
-VERBS = ["serve", "status", "check", "switch", "abort", "hold", "release", "adopt", "repin", "history", "check-config",
-         "gtid"]
+VERBS = ["serve", "status", "check", "switch", "readdress", "abort", "hold", "release", "adopt", "repin", "history",
+         "check-config", "gtid"]
 SOURCES = (200, {"result": True, "msg": "", "sources": []})
 UUID = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
 
@@ -44,6 +44,8 @@ def test_help_lists_every_verb_and_each_verb_has_its_own():
     (["switch", "a", "b", "--gtid-s", UUID + ":1-"], "--gtid-s is no GTID set: "),
     (["switch", "a", "b", "--accept-errant", "x"], "--accept-errant is no GTID set: "),
     (["switch", "a", "b", "--accept-loss", "some"], "--accept-loss is no GTID set: "),
+    (["switch", "a", "b", "--waive=sql_mode,gtid_mode"],
+     "--waive: 'gtid_mode' is no check that can be waived; these can be: time_zone, sql_mode, "),
     (["history", "a", "--limit", "0"], "--limit is a number from 1 to 1000, not '0'; see: sluice history --help"),
     (["serve", "--log-format", "xml", "-c", "f"], "--log-format is text or json, not 'xml'; see: sluice serve --help"),
     (["serve"], "serve needs -c FILE; see: sluice serve --help"),
@@ -52,6 +54,12 @@ def test_help_lists_every_verb_and_each_verb_has_its_own():
      "--admin: '/run/x' is no address of a daemon; write unix:/PATH or http://HOST:PORT"),
     (["status", "--admin", "https://a:1"],
      "--admin: 'https://a:1' is no address of a daemon; write unix:/PATH or http://HOST:PORT"),
+    (["readdress", "a", "--to", "x"], "--to is HOST:PORT, an IPv6 address in brackets, not 'x'; see: sluice readdress"),
+    (["readdress", "a", "--to", "x:1"], "--source-file is missing"),
+    (["readdress", "a", "--source-file", "x"], "--to is missing"),
+    (["readdress", "a", "--source-file", "x", "--to", "x:1", "--undo"], "--undo goes with --resume"),
+    (["readdress", "a", "--source-file", "x", "--resume", "--dry-run"], "--resume and --dry-run exclude each other"),
+    (["readdress", "a", "--source-file", "/none", "--to", "x:1"], "/none: No such file or directory"),
     (["status", b"\xff"], "argument 2 is no UTF-8; see: sluice --help"),
 ])
 def test_wrong_usage_exits_2_and_says_what_to_do(words, reason):

@@ -115,10 +115,11 @@ def test_check_sends_what_is_accepted(daemon):
     """All options of a switch that change its verdict."""
     daemon.script["POST /v1/sources/s/check"] = (200, {"result": True, "msg": "", "code": 0, "checks": []})
     run("check", "--admin", daemon.address, "s", "--old-is-dead", "b", "--accept-loss", "unknown",
-        "--accept-errant", UUID, "--accept-errant", UUID + ":7", "--gtid-s", UUID + ":1-9", "--wait-catchup=1m30s")
+        "--accept-errant", UUID, "--accept-errant", UUID + ":7", "--gtid-s", UUID + ":1-9", "--wait-catchup=1m30s",
+        "--waive=sql_mode,time_zone", "--waive", "dm-ddl-locks")
     assert daemon.requests[0][3] == {
         "to": "b", "old-is-dead": True, "accept-loss": "unknown", "accept-errant": [UUID, UUID + ":7"],
-        "gtid-s": UUID + ":1-9", "wait-catchup": 90000}
+        "gtid-s": UUID + ":1-9", "wait-catchup": 90000, "waive": ["sql_mode", "time_zone", "dm-ddl-locks"]}
 
 
 @pytest.mark.parametrize("verb, words, body", [

@@ -118,6 +118,7 @@ static void test_other_keys_reach_their_fields(void **state)
            "    backends: [{name: a, address: \"[2001:db8::1]:3306\"}]\n"
            "    tls: {mode: require, cert: @DIR@/ca.pem, key: @DIR@/password, backend-ca: @DIR@/ca.pem, verify: name}\n"
            "    allow-compression: true\n"
+           "    proxy-protocol: {accept-from: [10.0.9.0/24, \"fd00:9::/64\"], send: v2, send-own: true}\n"
            "    consumer: {type: none}\n"
            "  - source-id: two\n"
            "    listen: 127.0.0.1:3401\n"
@@ -125,6 +126,7 @@ static void test_other_keys_reach_their_fields(void **state)
            "    account: &account {user: u, password-file: @DIR@/password, tls: {mode: insecure}}\n"
            "    active: a\n"
            "    backends: [{name: a, address: A.example:3306}]\n"
+           "    proxy-protocol: {accept-from: 10.0.9.7}\n"
            "    consumer: {type: replica, address: d:1, account: *account, channel: dm}\n");
     const struct config *c = f->config;
     char ca[128];
@@ -148,6 +150,15 @@ static void test_other_keys_reach_their_fields(void **state)
     assert_true(c->sources[0].allow_compression);
     assert_int_equal(c->sources[1].tls.mode, CONFIG_TLS_MODE_OFF);
     assert_false(c->sources[1].allow_compression);
+    const struct config_proxy_protocol *proxy[2] = { &c->sources[0].proxy_protocol, &c->sources[1].proxy_protocol };
+    assert_int_equal(proxy[0]->accept_from_count, 2);
+    assert_int_equal(proxy[0]->accept_from[0].bits, 24);
+    assert_int_equal(proxy[0]->accept_from[1].base.family, NETWORK_INET6);
+    assert_int_equal(proxy[0]->send, CONFIG_PROXY_SEND_V2);
+    assert_true(proxy[0]->send_own);
+    assert_int_equal(proxy[1]->accept_from_count, 1);
+    assert_int_equal(proxy[1]->accept_from[0].bits, 32);
+    assert_int_equal(proxy[1]->send, CONFIG_PROXY_SEND_OFF);
     assert_int_equal(c->sources[0].consumer.type, CONFIG_CONSUMER_NONE);
     assert_int_equal(c->sources[1].advertise_count, 2);
     assert_int_equal(c->sources[1].advertise[1].port, 2);

@@ -48,7 +48,7 @@ static const struct refusal refusals[] = {
       "catchup-timeout, "
       "pause-timeout, park-timeout, verify-timeout, dump-gate-wait, probe-interval, probe-timeout, max-sessions, "
       "hold-clients, source-id, listen, advertise-address, source-address, account, active, backends, dump-gate, "
-      "position-dump, bypass, tls, allow-compression, consumer" },
+      "position-dump, bypass, tls, allow-compression, proxy-protocol, consumer" },
     { 19, "stop_timeout: 2s",
       ":19: stop_timeout: unknown key; known here are: admin, state-dir, threads, stop-timeout, hold-timeout, "
       "drain-timeout, "
@@ -219,6 +219,33 @@ static const struct refusal refusals[] = {
     { 12, "    tls: {mode: mirror, cert: @DIR@/none}",
       ":12: sources[0].tls.cert: '@DIR@/none' cannot be read; name a file that exists and is readable" },
     { 12, "    tls: {verify: always}", ":12: sources[0].tls.verify: 'always' is not known; use one of: ca, name" },
+#define PROXY(map) 12, "    proxy-protocol: " map
+#define NETWORK    ":12: sources[0].proxy-protocol.accept-from: "
+    { PROXY("{accept-from: 10.0.0.5/8}"),
+      NETWORK "'10.0.0.5/8' has bits behind its prefix; clear them, or write the prefix that is meant" },
+    { PROXY("{accept-from: [10.0.0.0/8, lb.example]}"),
+      NETWORK "'lb.example' is no network; write one as 10.0.0.0/8 or \"fd00::/8\"" },
+    { PROXY("{accept-from: 10.0.0.0/33}"), NETWORK "'10.0.0.0/33' has no such prefix; it is /0 to /32" },
+    { PROXY("{accept-from: \"fd00::/129\"}"), NETWORK "'fd00::/129' has no such prefix; it is /0 to /128" },
+    { PROXY("{accept-from: \"::ffff:10.0.0.0/104\"}"),
+      NETWORK "'::ffff:10.0.0.0/104' is an IPv4 network inside IPv6; write it as IPv4" },
+    { PROXY("{accept-from: \"[fd00::]/8\"}"),
+      NETWORK "'[fd00::]/8' is no network; write one as 10.0.0.0/8 or \"fd00::/8\"" },
+    { PROXY("{accept-from: [::1]}"), /* not quoted */
+      ":12: no valid YAML: did not find expected node content while parsing a flow node; an address in brackets must "
+      "be quoted: \"[::1]:3306\"" },
+    { PROXY("{accept-from: [10.0.0.0/8, {fd00: 8}]}"),
+      NETWORK "this is no network; write one as 10.0.0.0/8, and IPv6 in quotes: \"fd00::/8\"" },
+    { PROXY("{accept-from: []}"), NETWORK "this is an empty list; name a network or leave the key out" },
+    { PROXY("{accept-from: }"), NETWORK "this has no value; give one or leave the key out" },
+    { PROXY("{send: v3}"), ":12: sources[0].proxy-protocol.send: 'v3' is not known; use one of: off, v1, v2" },
+    { PROXY("{send-own: true}"),
+      ":12: sources[0].proxy-protocol.send-own: means nothing with send: off; remove it, or add send: v1 or v2" },
+    { PROXY("{from: 10.0.0.0/8}"),
+      ":12: sources[0].proxy-protocol.from: unknown key; known here are: accept-from, send, send-own" },
+    { PROXY("true"), ":12: sources[0].proxy-protocol: is no map; write KEY: VALUE on lines below it" },
+#undef NETWORK
+#undef PROXY
     { 12, "    allow-compression: 1", ":12: sources[0].allow-compression: '1' is no boolean; write true or false" },
     { 6, "    account: {user: sluice, password-file: @DIR@/password, tls: {mode: verify-ca}}",
       ":6: sources[0].account.tls.mode: needs a CA to verify against; add ca: FILE" },

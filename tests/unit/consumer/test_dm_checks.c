@@ -93,6 +93,66 @@ static void test_cluster_that_cannot_act_fails(void **state)
     f = facts_of("01-status-running");
     f->is_bound = false;
     expect(f, &ours, "dm-source", CHECK_FAIL, "no worker has it");
+    f = facts_of("01-status-running");
+    f->members_error = mem_strdup("DM master 127.0.0.1:8261: HTTP 500: code 2: rpc");
+    expect(f, &ours, "dm-leader", CHECK_FAIL, "DM did not say who its leader is");
+}
+
+/* A source whose flavor is not told may be MySQL's; MariaDB is refused. */
+static void test_flavor(void **state)
+{
+    (void)state;
+    struct dm_facts *f = facts_of("01-status-running");
+    f->flavor[0] = '\0';
+    expect(f, &ours, "dm-flavor", CHECK_WARN, "not told");
+    f = facts_of("01-status-running");
+    mem_free(f->flavor);
+    f->flavor = mem_strdup("mariadb");
+    expect(f, &ours, "dm-flavor", CHECK_FAIL, "mariadb");
+}
+
+/* Streams of another account are nobody's whom a switch pauses: told, with account, address and server_id. */
+static void test_other_readers_are_told(void **state)
+{
+    static const struct checks_dm_stream streams[] = { { "dm", "10.0.0.5:40000", 429496800 },
+                                                       { "debezium", "10.0.0.6:40001", 77 } };
+    struct checks_dm in = ours;
+    (void)state;
+    struct dm_facts *f = facts_of("01-status-running");
+    mem_free(f->from_user);
+    f->from_user = mem_strdup("dm");
+    in.streams = streams;
+    in.stream_count = 1;
+    expect(f, &in, "other-readers", CHECK_OK, "account dm: 0");
+    f = facts_of("01-status-running");
+    mem_free(f->from_user);
+    f->from_user = mem_strdup("dm");
+    in.stream_count = 2;
+    expect(f, &in, "other-readers", CHECK_WARN, "account dm: 1: debezium from 10.0.0.6:40001 (server_id 77)");
+}
+
+/* Each stage is told, and what a switch would do with it. */
+static void test_fates_are_told(void **state)
+{
+    (void)state;
+    expect(facts_of("36-status-relay-and-validator"), &ours, "dm-relay", CHECK_OK, "would be paused");
+    expect(facts_of("36-status-relay-and-validator"), &ours, "dm-validator", CHECK_OK, "would be paused");
+    struct dm_facts f = { .source = fix_dm_recorded_status("01-status-running") };
+    struct check_list list = { 0 };
+    struct consumer_status c = { 0 };
+    assert_int_equal(dm_fill_status(&f, NULL, &c), 0);
+    checks_add_consumer(&list, &c);
+    assert_non_null(strstr(list.items[0].detail, "Running, would be paused, unit Sync"));
+    assert_non_null(strstr(list.items[0].detail, "gtid-S up to 30 s old while it runs"));
+    check_list_free(&list);
+    consumer_status_free(&c);
+    f.source.tasks[0].stage = DM_STAGE_STOPPED;
+    assert_int_equal(dm_fill_status(&f, NULL, &c), 0);
+    checks_add_consumer(&list, &c);
+    assert_non_null(strstr(list.items[0].detail, "Stopped, left alone"));
+    check_list_free(&list);
+    consumer_status_free(&c);
+    dm_facts_free(&f);
 }
 
 /* DM must go through Sluice: both addresses are named where it does not; a wildcard alone cannot be compared. */
@@ -140,6 +200,10 @@ static void test_ddl_locks(void **state)
     mem_free(f->source.tasks[0].blocking_ddl);
     f->source.tasks[0].blocking_ddl = mem_strdup("alter table t add c int");
     expect(f, &ours, "dm-ddl-locks", CHECK_FAIL, "alter table t add c int");
+    f = facts_of("01-status-running");
+    mem_free(f->source.tasks[0].conflict);
+    f->source.tasks[0].conflict = mem_strdup("columns differ");
+    expect(f, &ours, "dm-ddl-locks", CHECK_FAIL, "conflict: columns differ");
 }
 
 /* A relay that reads again what the tasks have is waited for. */
@@ -181,10 +245,17 @@ static void test_other_consumers_have_no_lines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good_dm_passes),      cmocka_unit_test(test_cluster_that_cannot_act_fails),
-        cmocka_unit_test(test_address_is_compared), cmocka_unit_test(test_enable_gtid),
-        cmocka_unit_test(test_ddl_locks),           cmocka_unit_test(test_relay_behind_is_waited_for),
-        cmocka_unit_test(test_tagged_gtids_fail),   cmocka_unit_test(test_other_consumers_have_no_lines),
+        cmocka_unit_test(test_good_dm_passes),
+        cmocka_unit_test(test_cluster_that_cannot_act_fails),
+        cmocka_unit_test(test_address_is_compared),
+        cmocka_unit_test(test_enable_gtid),
+        cmocka_unit_test(test_ddl_locks),
+        cmocka_unit_test(test_relay_behind_is_waited_for),
+        cmocka_unit_test(test_tagged_gtids_fail),
+        cmocka_unit_test(test_other_consumers_have_no_lines),
+        cmocka_unit_test(test_flavor),
+        cmocka_unit_test(test_other_readers_are_told),
+        cmocka_unit_test(test_fates_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -79,7 +79,7 @@ static void test_plan_names_what_is_awake(void **state)
                                       A ":1-9") "," TASK("stopped", "Stopped", CANCELED,
                                                          A ":1-9") "," TASK("moving", "Resuming", "null", A ":1-9")),
         "{\"type\":\"dm\",\"source\":\"mysql-01\",\"tasks\":[\"run\",\"err\",\"moving\"],\"relay\":false,"
-        "\"relay-worker\":\"\",\"validators\":[]}");
+        "\"relay-worker\":\"\",\"validators\":[],\"in-error\":[\"err\"]}");
 }
 
 /* A relay that runs and validators that run are in it, each validator with its mode; a stopped validator is not. */
@@ -275,14 +275,24 @@ static void test_validators_are_one(void **state)
 
 /* ---- what is next ---- */
 
-static void expect_pause(const struct dm_plan *plan, bool is_whole, const char *status, enum dm_act act,
-                         const char *text)
+/* |delivered| NULL: D is not known. */
+static void expect_pause_of(const struct dm_plan *plan, const char *delivered, bool may_wait, const char *status,
+                            enum dm_act act, const char *text)
 {
     struct dm_source s = fix_dm_status(status);
     struct dm_next next;
-    dm_next_pause(plan, &s, is_whole, &next);
+    struct gtid_set *set = NULL;
+    if (delivered != NULL) assert_int_equal(gtid_set_parse(delivered, strlen(delivered), &set, NULL), 0);
+    const struct dm_pause pause = { set, may_wait };
+    dm_next_pause(plan, &s, &pause, &next);
     if (next.act != act || strstr(next.text, text) == NULL) fail_msg("%d '%s' at %s", next.act, next.text, status);
+    gtid_set_del(set);
     dm_source_free(&s);
+}
+
+static void expect_pause(const struct dm_plan *plan, const char *status, enum dm_act act, const char *text)
+{
+    expect_pause_of(plan, A ":1-9", true, status, act, text);
 }
 
 #define RUNNING                                                                                                        \
@@ -296,38 +306,49 @@ static void test_pause_order(void **state)
 #define QUIET_RELAY RELAY("Paused", CANCELED, A ".000001", A ":1-9")
     (void)state;
     struct dm_plan plan = plan_of(RUNNING);
-    expect_pause(&plan, true, RUNNING, DM_ACT_PAUSE_RELAY, "pause the relay");
-    expect_pause(&plan, true, STATUS(RELAY("Pausing", "null", "", ""), TASK("t1", "Running", "null", A ":1-9")),
-                 DM_ACT_WAIT, "Pausing");
+    expect_pause(&plan, RUNNING, DM_ACT_PAUSE_RELAY, "pause the relay");
+    expect_pause(&plan, STATUS(RELAY("Pausing", "null", "", ""), TASK("t1", "Running", "null", A ":1-9")), DM_ACT_WAIT,
+                 "Pausing");
     expect_pause(
-        &plan, true,
+        &plan,
         STATUS(QUIET_RELAY, TASK_OF("t1", "Sync", "Running", "null", A ":1-9", "", "local", VALIDATION("Running"))),
         DM_ACT_STOP_VALIDATION, "validator of task t1");
     expect_pause(
-        &plan, true,
+        &plan,
         STATUS(QUIET_RELAY, TASK_OF("t1", "Sync", "Running", "null", A ":1-9", "", "local", VALIDATION("Stopped"))),
         DM_ACT_PAUSE_TASK, "pause task t1");
-    expect_pause(&plan, true, STATUS(QUIET_RELAY, TASK("t1", "Paused", FAILED, A ":1-9")), DM_ACT_PAUSE_TASK, "t1");
-    expect_pause(&plan, true, STATUS(QUIET_RELAY, TASK("t1", "Pausing", "null", A ":1-9")), DM_ACT_WAIT, "t1");
-    expect_pause(&plan, true, STATUS(QUIET_RELAY, TASK("t9", "Paused", CANCELED, A ":1-9")), DM_ACT_WAIT,
+    expect_pause(&plan, STATUS(QUIET_RELAY, TASK("t1", "Paused", FAILED, A ":1-9")), DM_ACT_PAUSE_TASK, "t1");
+    expect_pause(&plan, STATUS(QUIET_RELAY, TASK("t1", "Pausing", "null", A ":1-9")), DM_ACT_WAIT, "t1");
+    expect_pause(&plan, STATUS(QUIET_RELAY, TASK("t9", "Paused", CANCELED, A ":1-9")), DM_ACT_WAIT,
                  "does not show task t1");
-    expect_pause(&plan, true, STATUS(QUIET_RELAY, TASK("t1", "Paused", CANCELED, A ":1-9")), DM_ACT_DONE, "quiet");
-    expect_pause(&plan, true, STATUS(QUIET_RELAY, TASK("t1", "Paused", "null", A ":1-9")), DM_ACT_DONE, "quiet");
-    expect_pause(&plan, true, STATUS(QUIET_RELAY, ""), DM_ACT_WAIT, "does not show this source's tasks");
+    expect_pause(&plan, STATUS(QUIET_RELAY, TASK("t1", "Paused", CANCELED, A ":1-9")), DM_ACT_DONE, "quiet");
+    expect_pause(&plan, STATUS(QUIET_RELAY, TASK("t1", "Paused", "null", A ":1-9")), DM_ACT_DONE, "quiet");
+    expect_pause(&plan, STATUS(QUIET_RELAY, ""), DM_ACT_WAIT, "does not show this source's tasks");
     dm_plan_free(&plan);
 }
 
-/* A relay that may have been cut inside a transaction is stopped, not paused: resumed on another server it would skip the rest. */
-static void test_relay_that_was_cut_is_stopped(void **state)
+/* A relay that lacks some of D may have a part of it: it is stopped, not paused, as resumed on another server it would skip the rest. */
+static void test_relay_that_may_have_a_part_is_stopped(void **state)
 {
     (void)state;
     struct dm_plan plan = plan_of(RUNNING);
-    expect_pause(&plan, false, RUNNING, DM_ACT_STOP_RELAY, "cut inside a transaction");
-    expect_pause(&plan, false, STATUS(QUIET_RELAY, TASK("t1", "Paused", CANCELED, A ":1-9")), DM_ACT_STOP_RELAY,
-                 "stop");
-    expect_pause(&plan, false, STATUS(RELAY("Stopped", "null", "", ""), TASK("t1", "Paused", CANCELED, A ":1-9")),
-                 DM_ACT_DONE, "");
-    expect_pause(&plan, false, STATUS("null", TASK("t1", "Paused", CANCELED, A ":1-9")), DM_ACT_DONE, "");
+    expect_pause_of(&plan, A ":1-10", true, RUNNING, DM_ACT_WAIT, "has not read all that was sent");
+    expect_pause_of(&plan, A ":1-10", false, RUNNING, DM_ACT_STOP_RELAY, "a part of a transaction");
+    expect_pause_of(&plan, NULL, true, RUNNING, DM_ACT_STOP_RELAY, "a part of a transaction");
+    expect_pause_of(&plan, "", true, RUNNING, DM_ACT_PAUSE_RELAY, "pause the relay");
+    /* One that failed reads nothing more: it is not waited for. */
+    expect_pause_of(&plan, A ":1-10", true,
+                    STATUS(RELAY("Paused", FAILED, A ".000001", A ":1-9"), TASK("t1", "Running", "null", A ":1-9")),
+                    DM_ACT_STOP_RELAY, "stop");
+    expect_pause_of(&plan, A ":1-9", true,
+                    STATUS(RELAY("Paused", FAILED, A ".000001", A ":1-9"), TASK("t1", "Running", "null", A ":1-9")),
+                    DM_ACT_PAUSE_RELAY, "pause");
+    expect_pause_of(&plan, A ":1-10", true, STATUS(QUIET_RELAY, TASK("t1", "Paused", CANCELED, A ":1-9")),
+                    DM_ACT_STOP_RELAY, "stop");
+    expect_pause_of(&plan, NULL, true,
+                    STATUS(RELAY("Stopped", "null", "", ""), TASK("t1", "Paused", CANCELED, A ":1-9")), DM_ACT_DONE,
+                    "");
+    expect_pause_of(&plan, NULL, true, STATUS("null", TASK("t1", "Paused", CANCELED, A ":1-9")), DM_ACT_DONE, "");
     dm_plan_free(&plan);
 }
 
@@ -369,8 +390,8 @@ static void test_resume_order_with_relay(void **state)
     expect_resume(&plan, &r, STATUS(RELAY("Paused", FAILED, A ".000001", A ":1-60"), PAUSED_T1), DM_ACT_WAIT,
                   "code=36069");
     expect_resume(&plan, &r, STATUS(RELAY("Running", "null", B ".000002", A ":1-13"), PAUSED_T1), DM_ACT_WAIT,
-                  "reads again");
-    expect_resume(&plan, &r, STATUS(RELAY("Running", "null", B ".000002", ""), PAUSED_T1), DM_ACT_WAIT, "reads again");
+                  "binlog again");
+    expect_resume(&plan, &r, STATUS(RELAY("Running", "null", B ".000002", ""), PAUSED_T1), DM_ACT_WAIT, "binlog again");
     expect_resume(&plan, &r, STATUS(RELAY("Running", "null", B ".000002", A ":1-60"), PAUSED_T1), DM_ACT_RESUME_TASK,
                   "t1");
     expect_resume(&plan, &r, STATUS(RELAY("Running", "null", B ".000002", A ":1-60"), RUNNING_T1("Stopped")),
@@ -424,6 +445,165 @@ static void test_resume_is_idempotent(void **state)
     dm_plan_free(&plan);
 }
 
+/* The goal of a plan is what was there at the flip: what the server gets after that is not waited for. It survives the journal. */
+static void test_goal_is_what_was_there_at_the_flip(void **state)
+{
+    struct dm_resume r;
+    (void)state;
+    struct dm_plan plan =
+        plan_of(STATUS(RELAY("Running", "null", A ".000001", A ":1-9"), TASK("t1", "Running", "null", A ":1-9")));
+    mem_free(plan.goal);
+    plan.goal = mem_strdup(A ":1-20");
+    char *text = dm_plan_write(&plan, "mysql-01");
+    dm_plan_free(&plan);
+    assert_non_null(strstr(text, "\"goal\":\"" A ":1-20\""));
+    assert_int_equal(dm_plan_read(text, &plan), 0);
+    mem_free(text);
+    assert_int_equal(dm_resume_init(&r, &plan, B), 0);
+    expect_resume(&plan, &r, STATUS("null", DIRECT("Paused", CANCELED, A ":1-9", A ":1-500")), DM_ACT_RESUME_TASK,
+                  "t1");
+    expect_resume(&plan, &r, STATUS("null", DIRECT("Running", "null", A ":1-19", A ":1-600")), DM_ACT_WAIT,
+                  "has passed what the server had (20 transactions");
+    expect_resume(&plan, &r, STATUS("null", DIRECT("Running", "null", A ":1-20", A ":1-700")), DM_ACT_START_RELAY,
+                  "anew");
+    dm_resume_free(&r);
+    dm_plan_free(&plan);
+    assert_int_equal(
+        dm_plan_read("{\"type\":\"dm\",\"tasks\":[],\"relay\":true,\"relay-worker\":\"\",\"validators\":[],"
+                     "\"goal\":\"no set\"}",
+                     &plan),
+        SLUICE_ERR_INVALID);
+}
+
+/* What somebody put to sleep since the plan was made is not ours to wake. */
+static void test_plan_is_narrowed_to_what_is_awake(void **state)
+{
+    (void)state;
+    struct dm_plan plan =
+        plan_of(STATUS(RELAY("Running", "null", A ".000001", A ":1-9"),
+                       TASK("t1", "Running", "null", A ":1-9") "," TASK("t2", "Paused", FAILED, A ":1-9") "," TASK_OF(
+                           "t3", "Sync", "Running", "null", A ":1-9", "", "local", VALIDATION("Running"))));
+    struct dm_plan now = plan_of(STATUS(
+        QUIET_RELAY, TASK("t1", "Paused", CANCELED, A ":1-9") "," TASK("t2", "Paused", FAILED, A ":1-9") "," TASK_OF(
+                         "t3", "Sync", "Running", "null", A ":1-9", "", "local", VALIDATION("Stopped"))));
+    assert_int_equal(plan.task_count, 3);
+    dm_plan_narrow(&plan, &now);
+    assert_int_equal(plan.task_count, 2);
+    assert_string_equal(plan.tasks[0], "t2");
+    assert_true(plan.was_in_error[0] && !plan.was_in_error[1]);
+    assert_string_equal(plan.tasks[1], "t3");
+    assert_int_equal(plan.validator_count, 0);
+    assert_false(plan.has_relay);
+    dm_plan_free(&plan);
+    dm_plan_free(&now);
+}
+
+/* Which task was in error before anything was ordered is noted, and survives the journal. */
+static void test_plan_notes_who_was_in_error(void **state)
+{
+    (void)state;
+    struct dm_plan plan =
+        plan_of(STATUS("null", TASK("run", "Running", "null", A ":1-9") "," TASK("err", "Paused", FAILED, A ":1-9")));
+    assert_int_equal(plan.task_count, 2);
+    assert_false(plan.was_in_error[0]);
+    assert_true(plan.was_in_error[1]);
+    dm_plan_free(&plan);
+}
+
+/* ---- verified ---- */
+
+struct judge {
+    struct dm_plan plan;
+    struct dm_verify verify;
+    struct consumer_evidence evidence;
+};
+
+static void judge_up(struct judge *j, const char *status)
+{
+    *j = (struct judge){ .plan = plan_of(status), .evidence = { .streams_are_visible = true, .has_stream = true } };
+}
+
+static void judge_down(struct judge *j)
+{
+    dm_verify_free(&j->verify);
+    dm_plan_free(&j->plan);
+}
+
+static bool look(struct judge *j, const char *status, int wanted, const char *text)
+{
+    char found[DM_TEXT_LEN + 1] = "";
+    bool progresses = false;
+    struct dm_source s = fix_dm_status(status);
+    int rv = dm_is_resumed(&j->plan, &s, B, &j->evidence, &j->verify, found, &progresses);
+    dm_source_free(&s);
+    if (rv != wanted || strstr(found, text) == NULL) fail_msg("%d '%s' at %s", rv, found, status);
+    return progresses;
+}
+
+/* So often in a row that it is a verdict. */
+static void look_steadily(struct judge *j, const char *status, const char *text)
+{
+    for (unsigned i = 1; i < DM_STEADY_LOOKS; i++)
+        look(j, status, SLUICE_ERR_BUSY, "looks of");
+    look(j, status, 0, text);
+}
+
+#define AT_B(stage, result, s, master) STATUS("null", TASK_OF("t1", "Sync", stage, result, s, master, "remote", "null"))
+
+/* Running is not enough: it must stay so, its stream be seen, and S be all that the server has, or move. */
+static void test_verified_is_running_streaming_and_moving(void **state)
+{
+    struct judge j;
+    (void)state;
+    judge_up(&j, AT_B("Running", "null", A ":1-9", A ":1-9"));
+    j.evidence.has_stream = false;
+    look(&j, AT_B("Running", "null", A ":1-9", A ":1-9"), SLUICE_ERR_BUSY, "no binlog stream");
+    j.evidence.streams_are_visible = false; /* TLS is passed through: nothing can be said */
+    look(&j, AT_B("Running", "null", A ":1-9", A ":1-9"), SLUICE_ERR_BUSY, "looks of");
+    j.evidence = (struct consumer_evidence){ .streams_are_visible = true, .has_stream = true };
+    look(&j, AT_B("Paused", FAILED, A ":1-9", A ":1-9"), SLUICE_ERR_QUERY, "mend it and resume-task");
+    look_steadily(&j, AT_B("Running", "null", A ":1-9", A ":1-9"), "");
+    judge_down(&j);
+    judge_up(&j, AT_B("Running", "null", A ":1-9", A ":1-20"));
+    look(&j, AT_B("Running", "null", A ":1-9", A ":1-20"), SLUICE_ERR_BUSY, "has not moved yet");
+    look(&j, AT_B("Running", "null", A ":1-9", A ":1-30"), SLUICE_ERR_BUSY, "has not moved yet");
+    look(&j, AT_B("Running", "null", "", A ":1-30"), SLUICE_ERR_BUSY, "has not moved yet");
+    look_steadily(&j, AT_B("Running", "null", A ":1-10", A ":1-40"), "");
+    judge_down(&j);
+}
+
+/* With a relay: its sub directory is the new server's, it has passed the tasks; while it comes closer it progresses, and only then. */
+static void test_verified_relay_progresses(void **state)
+{
+#define RELAYED(dir, w) STATUS(RELAY("Running", "null", dir, w), LOCAL_TASK("t1", "Running", "null", A ":1-100"))
+    struct judge j;
+    (void)state;
+    judge_up(&j, RELAYED(A ".000001", A ":1-100"));
+    assert_false(look(&j, RELAYED(A ".000001", A ":1-100"), SLUICE_ERR_BUSY, "has not begun the new server's"));
+    assert_true(look(&j, RELAYED(B ".000002", A ":1-10"), SLUICE_ERR_BUSY, "it has 10 of the 100"));
+    assert_false(look(&j, RELAYED(B ".000002", A ":1-10"), SLUICE_ERR_BUSY, "it has 10 of the 100"));
+    assert_true(look(&j, RELAYED(B ".000002", A ":1-60"), SLUICE_ERR_BUSY, "it has 60 of the 100"));
+    assert_false(look(&j, RELAYED(B ".000002", A ":1-50"), SLUICE_ERR_BUSY, "it has 50 of the 100"));
+    assert_false(look(&j, RELAYED(B ".000002", ""), SLUICE_ERR_BUSY, "it has 0 of the 100"));
+    look(&j, STATUS(RELAY("Paused", FAILED, B ".000002", A ":1-60"), LOCAL_TASK("t1", "Running", "null", A ":1-100")),
+         SLUICE_ERR_QUERY, "the relay does not run: Paused, [code=36069]");
+    look_steadily(&j, RELAYED(B ".000002", A ":1-100"), "");
+    judge_down(&j);
+}
+
+/* A task that was in error before the switch is waited for, but not for ever, and the others are not judged by it. */
+static void test_verified_without_what_was_broken_before(void **state)
+{
+#define WITH_BROKEN STATUS("null", TASK("t1", "Running", "null", A ":1-100") "," TASK("t2", "Paused", FAILED, A ":1-9"))
+    struct judge j;
+    (void)state;
+    judge_up(&j, WITH_BROKEN);
+    for (unsigned i = 0; i < DM_ERROR_LOOKS; i++)
+        look(&j, WITH_BROKEN, SLUICE_ERR_QUERY, "task t2: Paused (error)");
+    look_steadily(&j, WITH_BROKEN, "task t2 is in error, as it was before the switch: [code=36069]");
+    judge_down(&j);
+}
+
 /* Resumed is what runs; an error of its own is told with DM's words; what cannot be seen is not yet. */
 static void test_is_resumed(void **state)
 {
@@ -432,22 +612,18 @@ static void test_is_resumed(void **state)
         int rv;
         const char *text;
     } cases[] = {
-        { STATUS("null", TASK("t1", "Running", "null", A ":1-9")), 0, "" },
+        { STATUS("null", TASK("t1", "Running", "null", A ":1-9")), SLUICE_ERR_BUSY, "has not moved" },
         { STATUS("null", TASK("t1", "Paused", FAILED, A ":1-9")), SLUICE_ERR_QUERY, "get binlog event error: EOF" },
         { STATUS("null", TASK("t1", "Paused", CANCELED, A ":1-9")), SLUICE_ERR_BUSY, "Paused" },
         { STATUS("null", TASK("t2", "Running", "null", A ":1-9")), SLUICE_ERR_BUSY, "does not show" },
         { STATUS("null", ""), SLUICE_ERR_BUSY, "does not show" },
     };
     (void)state;
-    struct dm_plan plan = plan_of(STATUS("null", TASK("t1", "Running", "null", A ":1-9")));
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        char text[DM_TEXT_LEN + 1] = "";
-        struct dm_source s = fix_dm_status(cases[i].status);
-        assert_int_equal(dm_is_resumed(&plan, &s, text), cases[i].rv);
-        if (strstr(text, cases[i].text) == NULL) fail_msg("%s", text);
-        dm_source_free(&s);
-    }
-    dm_plan_free(&plan);
+    struct judge j;
+    judge_up(&j, STATUS("null", TASK("t1", "Running", "null", A ":1-9")));
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        look(&j, cases[i].status, cases[i].rv, cases[i].text);
+    judge_down(&j);
 }
 
 int main(void)
@@ -464,11 +640,17 @@ int main(void)
         cmocka_unit_test(test_unknown_is_a_refusal),
         cmocka_unit_test(test_validators_are_one),
         cmocka_unit_test(test_pause_order),
-        cmocka_unit_test(test_relay_that_was_cut_is_stopped),
+        cmocka_unit_test(test_relay_that_may_have_a_part_is_stopped),
         cmocka_unit_test(test_resume_order_with_relay),
         cmocka_unit_test(test_resume_with_a_stopped_relay),
         cmocka_unit_test(test_resume_is_idempotent),
         cmocka_unit_test(test_is_resumed),
+        cmocka_unit_test(test_goal_is_what_was_there_at_the_flip),
+        cmocka_unit_test(test_plan_is_narrowed_to_what_is_awake),
+        cmocka_unit_test(test_plan_notes_who_was_in_error),
+        cmocka_unit_test(test_verified_is_running_streaming_and_moving),
+        cmocka_unit_test(test_verified_relay_progresses),
+        cmocka_unit_test(test_verified_without_what_was_broken_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

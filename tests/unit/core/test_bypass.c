@@ -66,6 +66,21 @@ static void test_bypass_is_silent_about_what_is_ours_or_foreign_sql(void **state
     assert_int_equal(list.items[0].state, CHECK_OK);
 }
 
+/* Who reads through Sluice is told by the address of its own, where the server shows ours. */
+static void test_bypass_names_the_readers_behind_our_legs(void **state)
+{
+    (void)state;
+    static const struct threads_leg legs[] = { { .id = 7, .client = "10.9.9.9:1" },
+                                               { .id = 10, .host = "10.0.0.7:40000", .client = "10.1.2.3:4567" } };
+    row(0, "dm", "Binlog Dump GTID", THREADS_LEG);
+    struct bypass_input in = input(1, 0);
+    in.legs = legs;
+    in.leg_count = 2;
+    bypass_add_checks(&list, &in);
+    assert_int_equal(list.items[0].state, CHECK_OK);
+    assert_non_null(strstr(list.items[0].detail, "through it: 10 of dm from 10.1.2.3:4567 (Binlog Dump GTID)"));
+}
+
 /* A session of the consumer's account that is not ours is refused, named by id, account and host. */
 static void test_bypass_names_sessions_of_the_consumers_account(void **state)
 {
@@ -99,6 +114,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_bypass_is_silent_about_what_is_ours_or_foreign_sql, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bypass_names_the_readers_behind_our_legs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bypass_names_sessions_of_the_consumers_account, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bypass_knows_the_groups_own_replication, setup, teardown),
     };

@@ -45,6 +45,30 @@ static void test_delivered_is_unknown_until_it_begins(void **state)
     delivered_free(&d);
 }
 
+/* What the active server sent it has for ever; what was asked for, and what another server sent, says nothing of it. */
+static void test_delivered_knows_what_the_active_server_sent(void **state)
+{
+    struct delivered d;
+    struct tracker_gtid g = gtid(11), next = gtid(12);
+    (void)state;
+    assert_int_equal(delivered_init(&d), 0);
+    struct gtid_set *base = parse(UUID ":1-10"), *loss = parse(UUID ":11");
+    delivered_begin(&d, base);
+    delivered_request(&d, base);
+    expect(d.sent, "");
+    delivered_gtid(&d, &g);
+    delivered_gtid(&d, &next);
+    expect(d.sent, UUID ":11-12");
+    delivered_accept_loss(&d, loss);
+    expect(d.sent, UUID ":12");
+    delivered_new_server(&d);
+    expect(d.sent, "");
+    expect(d.all, UUID ":1-10," UUID ":12");
+    gtid_set_del(base);
+    gtid_set_del(loss);
+    delivered_free(&d);
+}
+
 /* A transaction counts from its first byte, and is in part until its last. */
 static void test_delivered_counts_a_transaction_from_its_first_byte(void **state)
 {
@@ -108,6 +132,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_delivered_is_unknown_until_it_begins),
+        cmocka_unit_test(test_delivered_knows_what_the_active_server_sent),
         cmocka_unit_test(test_delivered_counts_a_transaction_from_its_first_byte),
         cmocka_unit_test(test_delivered_takes_requests_and_accepted_losses),
         cmocka_unit_test(test_delivered_is_unknown_after_an_anonymous_transaction),

@@ -78,8 +78,31 @@ static void test_requests_are_judged_by_what_the_server_has(void **state)
         check_row(&rows[i]);
 }
 
+/* What was accepted as lost is taken from the request first: for the server's E, and for its P, which it compares with all of it. */
+static void test_accepted_losses_are_no_part_of_a_request(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        { A ":1-10", A ":1-9", "", "", A ":10", false, DUMP_GATE_PASS, NULL },
+        { A ":1-10", A ":1-9", "", A ":1-5", A ":10", false, DUMP_GATE_PASS, NULL },
+        { A ":1-10", A ":1-10", "", A ":1-10", A ":10", false, DUMP_GATE_LOST, A ":10" },
+        { A ":1-10", A ":1-10", "", A ":1-10", A ":10", true, DUMP_GATE_LOST, A ":10" },
+        { A ":1-10", A ":1-12", "", A ":1-11", A ":10", false, DUMP_GATE_PASS, NULL }, /* the server's own 1236 */
+        { A ":1-10", A ":1-12", "", A ":1-11", A ":10", true, DUMP_GATE_PURGED, A ":10-11" },
+        { A ":1-10", A ":1-10", "", A ":1-9", A ":10", false, DUMP_GATE_PASS, NULL },
+        { A ":1-10," B ":3", A ":1-10," B ":3", "", B ":3", B ":1-9", false, DUMP_GATE_LOST, B ":3" },
+        { A ":t:1-3", A ":t:1-3", "", A ":t:1-3", A ":t:3", false, DUMP_GATE_LOST, A ":t:3" },
+        { A ":1-11", A ":1-9", "", A ":1-9", A ":5-10", false, DUMP_GATE_BEHIND, A ":11" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        check_row(&rows[i]);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_requests_are_judged_by_what_the_server_has) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_requests_are_judged_by_what_the_server_has),
+        cmocka_unit_test(test_accepted_losses_are_no_part_of_a_request),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,7 +7,7 @@
 struct gate_case {
     const char *p, *e;
     const char *s1, *s2, *v;
-    const char *d;
+    const char *d, *d_whole;
     enum gtid_gate_delivered d_rule;
     bool d_is_reader, d_is_newer;
     const char *loss;
@@ -15,6 +15,7 @@ struct gate_case {
     const char *old;
     const char *accept_errant;
     const char *own_uuid;
+    const char *errant_uuid;
 };
 
 static struct gtid_set *maybe(const char *text)
@@ -25,8 +26,8 @@ static struct gtid_set *maybe(const char *text)
 /* Runs the gate and writes "VERDICT", then a line for each condition: "status title: text". */
 static void run(const struct gate_case *c, char *out, size_t size)
 {
-    struct gtid_set *p = set_of(c->p), *e = set_of(c->e), *d = maybe(c->d), *loss = maybe(c->loss),
-                    *old = maybe(c->old);
+    struct gtid_set *p = set_of(c->p), *e = set_of(c->e), *d = maybe(c->d), *d_whole = maybe(c->d_whole),
+                    *loss = maybe(c->loss), *old = maybe(c->old);
     struct gtid_set *s1 = maybe(c->s1), *s2 = maybe(c->s2), *v = maybe(c->v), *errant = NULL;
     uint8_t(*uuids)[GTID_UUID_BYTES] = NULL;
     size_t uuid_count = 0;
@@ -45,11 +46,13 @@ static void run(const struct gate_case *c, char *out, size_t size)
         .validator_count = v != NULL,
         .delivered_rule = c->d_rule,
         .delivered = d,
+        .delivered_whole = d_whole,
         .delivered_is_newer = c->d_is_newer,
         .delivered_is_reader = c->d_is_reader,
         .accepted_loss = loss,
         .errant_rule = c->errant,
         .old_known = old,
+        .errant_uuid = c->errant_uuid == NULL ? NULL : uuid_of(c->errant_uuid),
         .accepted_errant = errant,
         .accepted_errant_uuids = (const uint8_t(*)[GTID_UUID_BYTES])uuids,
         .accepted_errant_uuid_count = uuid_count,
@@ -68,7 +71,7 @@ static void run(const struct gate_case *c, char *out, size_t size)
     }
     gtid_gate_result_free(&result);
     gtid_gate_result_free(&result); /* a freed result is empty, and may be freed again */
-    struct gtid_set *all[] = { p, e, d, loss, old, s1, s2, v, errant };
+    struct gtid_set *all[] = { p, e, d, d_whole, loss, old, s1, s2, v, errant };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         gtid_set_del(all[i]);
     gtid_free(uuids);
@@ -211,6 +214,53 @@ static void test_gate_takes_delivered_for_a_reader_that_cannot_tell(void **state
         "ok gtid-D in gtid-E: the new server has executed all of gtid-D (4 transactions)\n");
 }
 
+/* What was sent in part must be in E, and is not had: a server that purged it would answer 1236 to the reader that has a half. */
+static void test_gate_counts_as_had_only_what_was_delivered_whole(void **state)
+{
+    (void)state;
+    struct gate_case c = { .p = U ":1-5",
+                           .e = U ":1-17",
+                           .d = U ":1-5",
+                           .d_whole = U ":1-4",
+                           .d_rule = GTID_GATE_DELIVERED_KNOWN,
+                           .d_is_reader = true };
+    expect(
+        &c,
+        "REFUSED\n"
+        "fail gtid-P in gtid-D(sent whole): gtid-D(sent whole) lacks 1 transaction that the new server has purged: " U
+        ":5\n"
+        "ok gtid-D in gtid-E: the new server has executed all of gtid-D (5 transactions)\n");
+    c.p = U ":1-4"; /* not purged: it is sent again from its beginning */
+    expect(
+        &c,
+        "PASS\n"
+        "ok gtid-P in gtid-D(sent whole): gtid-D(sent whole) has all that the new server has purged (4 transactions)\n"
+        "ok gtid-D in gtid-E: the new server has executed all of gtid-D (5 transactions)\n");
+    c.e = U ":1-4"; /* the half is in nobody's E: its rows would stay for ever */
+    expect(
+        &c,
+        "LAGGING\n"
+        "ok gtid-P in gtid-D(sent whole): gtid-D(sent whole) has all that the new server has purged (4 transactions)\n"
+        "wait gtid-D in gtid-E: the new server lacks 1 transaction of gtid-D: " U ":5\n");
+    c.e = U ":1-17"; /* a loss is taken from both */
+    c.p = "";
+    c.d = U ":1-18";
+    c.d_whole = U ":1-17";
+    c.loss = U ":17-18";
+    expect(
+        &c,
+        "PASS\n"
+        "ok gtid-P in gtid-D(sent whole): gtid-D(sent whole) has all that the new server has purged (0 transactions)\n"
+        "ok gtid-D in gtid-E: the new server has executed all of gtid-D (16 transactions)\n");
+    c.p = U ":17";
+    expect(
+        &c,
+        "REFUSED\n"
+        "fail gtid-P in gtid-D(sent whole): gtid-D(sent whole) lacks 1 transaction that the new server has purged: " U
+        ":17\n"
+        "ok gtid-D in gtid-E: the new server has executed all of gtid-D (16 transactions)\n");
+}
+
 /* An empty V says nothing; one that is known is judged by P alone, as the validator reads behind the syncer. */
 static void test_gate_asks_of_a_validator_only_what_it_can_tell(void **state)
 {
@@ -273,6 +323,22 @@ static void test_gate_refuses_errant_transactions(void **state)
     c.accept_errant = U; /* with all its tags */
     expect(&c, "REFUSED\nfail nothing errant: the new server has 2 errant transactions, which the old server does not "
                "have, beside 1 that was accepted: " V ":1-2\n");
+}
+
+/* While the old server goes on writing, only what is of the new server's own UUID can be told to be errant. */
+static void test_gate_judges_errant_of_one_uuid(void **state)
+{
+    (void)state;
+    struct gate_case c = { .p = "",
+                           .e = V ":1-3," U ":1-17",
+                           .errant = GTID_GATE_ERRANT_OLD_ALIVE,
+                           .old = V ":1-2," U ":1-9",
+                           .errant_uuid = V };
+    expect(&c, "REFUSED\n"
+               "fail nothing errant: the new server has 1 errant transaction, which the old server does not have: " V
+               ":3\n");
+    c.old = V ":1-3," U ":1-9";
+    expect(&c, "PASS\nok nothing errant: the new server has nothing errant\n");
 }
 
 /* With the old server dead, what is beyond D under a UUID of D's may have come from it; another UUID cannot have. */
@@ -438,10 +504,12 @@ int main(void)
         cmocka_unit_test(test_gate_waits_where_delivered_was_read_after_executed),
         cmocka_unit_test(test_gate_refuses_when_delivered_is_unknown),
         cmocka_unit_test(test_gate_takes_delivered_for_a_reader_that_cannot_tell),
+        cmocka_unit_test(test_gate_counts_as_had_only_what_was_delivered_whole),
         cmocka_unit_test(test_gate_asks_of_a_validator_only_what_it_can_tell),
         cmocka_unit_test(test_gate_takes_accepted_losses_from_every_set),
         cmocka_unit_test(test_gate_refuses_a_loss_that_the_new_backend_has_purged),
         cmocka_unit_test(test_gate_refuses_errant_transactions),
+        cmocka_unit_test(test_gate_judges_errant_of_one_uuid),
         cmocka_unit_test(test_gate_judges_errant_by_uuid_when_old_backend_is_dead),
         cmocka_unit_test(test_gate_judges_errant_by_the_last_reading_when_delivered_is_unknown),
         cmocka_unit_test(test_gate_texts_are_bounded),

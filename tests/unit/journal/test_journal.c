@@ -33,6 +33,7 @@ static void test_journal_load_returns_every_field(void **state)
     assert_true(w->state.is_new);
     struct record_source source = a_source("mysql-01", "a", INT64_MAX);
     source.is_held = true;
+    source.has_moved = true;
     source.accepted_loss = lit("uuid:1-5");
     source.latch = lit("rewound: \"lacks\" ünïcode\n2nd line");
     source.latch_backend = lit("b");
@@ -61,6 +62,7 @@ static void test_journal_load_returns_every_field(void **state)
     assert_non_null(s);
     assert_true(s->has_record);
     assert_true(s->is_held);
+    assert_true(s->has_moved);
     assert_true(s->epoch == INT64_MAX);
     assert_string_equal(s->active, "a");
     assert_string_equal(s->accepted_loss, source.accepted_loss);

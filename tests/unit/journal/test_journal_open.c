@@ -191,7 +191,7 @@ static void child_is_newer(struct world *w)
     sqlite3 *db = NULL;
     assert_int_equal(sqlite3_open(world_path(w, "state.db"), &db), SQLITE_OK);
     static const char sql[] =
-        "PRAGMA user_version=2; ALTER TABLE source ADD COLUMN colour TEXT NOT NULL DEFAULT 'blue'";
+        "PRAGMA user_version=3; ALTER TABLE source ADD COLUMN colour TEXT NOT NULL DEFAULT 'blue'";
     assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
 }
 
@@ -203,10 +203,35 @@ static void test_newer_schema_is_refused(void **state)
     world_in_child(w, child_is_newer);
     static char before[1 << 20], after[1 << 20];
     size_t len = read_file(world_path(w, "state.db-wal"), before, sizeof before);
-    must_refuse(w, SLUICE_ERR_JOURNAL, "schema 2");
+    must_refuse(w, SLUICE_ERR_JOURNAL, "schema 3");
     assert_int_equal(read_file(world_path(w, "state.db-wal"), after, sizeof after), len);
     assert_memory_equal(after, before, len);
     world_sql(w, "UPDATE source SET colour = 'green'");
+}
+
+/* As the first version wrote it: it is brought up to date, once; whether a source had moved is guessed from its epoch. */
+static void test_older_schema_is_brought_up_to_date(void **state)
+{
+    struct world *w = *state;
+    given_state(w);
+    world_must_open(w);
+    assert_int_equal(put_source(w, "fresh", "a", 1), 0);
+    world_close(w);
+    world_sql(w, "PRAGMA user_version=1; CREATE TABLE older AS SELECT * FROM source; DROP TABLE source;"
+                 "CREATE TABLE source(source_id TEXT PRIMARY KEY CHECK(source_id <> ''), has_record INTEGER NOT NULL,"
+                 " active TEXT NOT NULL, epoch INTEGER NOT NULL, is_held INTEGER NOT NULL, accepted_loss TEXT NOT NULL,"
+                 " latch TEXT NOT NULL, latch_backend TEXT NOT NULL) STRICT, WITHOUT ROWID;"
+                 "INSERT INTO source SELECT source_id, has_record, active, epoch, is_held, accepted_loss, latch,"
+                 " latch_backend FROM older; DROP TABLE older;"
+                 "INSERT INTO source VALUES ('moved', 1, 'b', 3, 0, '', '', '')");
+    for (int i = 0; i < 2; i++) {
+        world_must_open(w);
+        assert_true(journal_state_source(&w->state, "moved")->has_moved);
+        assert_int_equal(journal_state_source(&w->state, "moved")->epoch, 3);
+        assert_false(journal_state_source(&w->state, "fresh")->has_moved);
+        assert_int_equal(put_source(w, "fresh", "a", 2), 0);
+        world_close(w);
+    }
 }
 
 /* A database of another program is refused, not filled with our tables. */
@@ -300,6 +325,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_read_only_dir_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged_file_is_refused_and_left_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_log_without_its_file_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_older_schema_is_brought_up_to_date, setup, teardown),
         cmocka_unit_test_setup_teardown(test_newer_schema_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_foreign_database_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_open_refuses_what_reads_back_weaker, setup, teardown),

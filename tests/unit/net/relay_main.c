@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The data path of one source without the rest of Sluice, for tests against real servers. Prints its port, then obeys a line at a
+ * The data path of one source without the rest of Sluice, for tests against real servers. Its argument is the version of the PROXY
+ * header that servers get, and headers are then taken from 127.0.0.9. Prints its port, then obeys a line at a
  * time and answers each with its counters: "route PORT INDEX EPOCH", "hold", "drain", "kill", "show". Ends with its input.
  */
 #include <arpa/inet.h>
@@ -40,6 +41,7 @@ static bool show_leg(void *arg, const struct sessions_leg *leg)
     printf(" leg=%" PRIu64 "/%s/%s/%s/%s%s%s", leg->thread_id, leg->host_port, leg->user, leg->phase,
            leg->is_idle ? "idle" : "busy", leg->is_in_transaction ? "/transaction" : "",
            leg->is_stream ? "/stream" : "");
+    if (leg->is_told) printf(" told=%" PRIu64 "/%s", leg->thread_id, leg->peer);
     return true;
 }
 
@@ -110,15 +112,21 @@ static void on_input(uv_poll_t *poll, int status, int events)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static struct program p;
+    struct network load_balancer;
+    const char *why;
+    if (network_parse("127.0.0.9", &load_balancer, &why) != 0) return 1;
     const struct sessions_config config = { .loop = &p.loop,
                                             .source_id = "real",
                                             .hold_timeout_ms = 8000,
                                             .hold_clients_max = 1000,
                                             .sessions_max = 1000,
                                             .connect_timeout_ms = 5000,
+                                            .accept_from = &load_balancer,
+                                            .accept_from_count = argc > 1,
+                                            .proxy_send = argc > 1 ? (unsigned)atoi(argv[1]) : 0,
                                             .callbacks = { on_legs_gone, on_leg_lost },
                                             .arg = &p };
     struct listener_config listener = {

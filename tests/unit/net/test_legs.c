@@ -79,7 +79,11 @@ static void child_opens_legs(int ready)
     uint32_t b = added(legs, UUID_A, 4);
     legs_set_address(legs, b, "fd00::9", 40002);
     uint32_t closed = added(legs, UUID_A, 4);
-    added(legs, UUID_A, 5); /* killed in connect(2) */
+    struct legs_record record = { .server_uuid = UUID_A,
+                                  .epoch = 5 }; /* killed in connect(2); the server would be told */
+    uint32_t c;
+    assert_int_equal(network_address_parse("2001:db8::9", 4567, &record.told), 0);
+    assert_int_equal(legs_add(legs, &record, &c), 0);
     legs_remove(legs, closed);
     (void)!write(ready, "x", 1);
     pause();
@@ -134,6 +138,10 @@ static void test_open_legs_are_known_after_kill_9(void **state)
         assert_int_equal(c.records[2].port, 0);
         assert_string_equal(c.records[2].host, "");
         assert_int_equal(c.records[2].epoch, 5);
+        struct network_address told;
+        assert_int_equal(network_address_parse("2001:db8::9", 4567, &told), 0);
+        assert_true(network_address_same(&c.records[2].told, &told));
+        assert_int_equal(c.records[0].told.family, NETWORK_NONE);
         legs_close(legs);
     }
     struct collected c = { 0 };

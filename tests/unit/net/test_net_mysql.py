@@ -13,6 +13,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "
 
 from sluicetest import Processes, Server  # noqa: E402
 from sluicetest.clients import BinlogStream  # noqa: E402
+from sluicetest.mariadb import MariaDB, NoMariaDB  # noqa: E402
+from sluicetest.proxy_header import connect as connect_behind, version1, version2  # noqa: E402
 from sluicetest.server import PASSWORDS  # noqa: E402
 from sluicetest.wait import wait_until  # noqa: E402
 
@@ -20,8 +22,9 @@ from sluicetest.wait import wait_until  # noqa: E402
 class Relay:
     """The program of relay_main.c."""
 
-    def __init__(self):
-        self.process = subprocess.Popen([os.environ["RELAY"]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, *arguments):
+        self.process = subprocess.Popen([os.environ["RELAY"], *arguments], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
         self.port = int(self.process.stdout.readline())
 
     def say(self, line):
@@ -30,7 +33,9 @@ class Relay:
         self.process.stdin.flush()
         words = self.process.stdout.readline().split()
         seen = {"leg": [word[4:].split("/") for word in words if word.startswith("leg=")]}
-        seen.update((key, int(value)) for key, value in (word.split("=", 1) for word in words) if key != "leg")
+        seen["told"] = dict(word[5:].split("/") for word in words if word.startswith("told="))
+        seen.update((key, int(value)) for key, value in (word.split("=", 1) for word in words)
+                    if key not in ("leg", "told"))
         return seen
 
     def route(self, server, index, epoch):
@@ -169,3 +174,37 @@ def test_a_killed_server_is_a_loss_and_a_wrong_password_is_none(servers, relay):
         ask(client, "SELECT 1")
     wait_until(lambda: relay.say("show")["lost"] == 2)
     servers[1].start()
+
+
+@pytest.fixture(scope="module", name="mariadb")
+def fixture_mariadb(tmp_path_factory):
+    """A MariaDB server that reads PROXY headers from 127.0.0.1."""
+    processes = Processes()
+    try:
+        server = MariaDB(tmp_path_factory.mktemp("maria"), processes)
+    except NoMariaDB as error:
+        pytest.skip(f"no MariaDB server: {error}")
+    print(server.version)
+    yield server
+    processes.end_all()
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_mariadb_is_told_who_the_clients_are(mariadb, version):
+    """Its processlist shows what the header said, IPv4 and IPv6; a client at 127.0.0.1 is not told."""
+    relay = Relay(version)
+    relay.route(mariadb, 0, 1)
+    clients = [connect_behind(relay.port, version2("10.1.2.3", 4567)),
+               connect_behind(relay.port, version1("2001:db8::9", 4000)), connect_behind(relay.port, bind="127.0.0.5")]
+    local = connect(relay)
+    seen = relay.say("show")
+    listed = {str(row["Id"]): row["Host"] for row in mariadb.query("SHOW PROCESSLIST")}
+    assert {"10.1.2.3:4567", "2001:db8::9:4000"} < set(seen["told"].values()) and len(seen["told"]) == 3
+    assert seen["told"].items() <= listed.items()
+    own = {leg[0]: leg[1] for leg in seen["leg"]}
+    assert listed[str(local.thread_id())] == own[str(local.thread_id())]
+    assert seen["lost"] == seen["protocol"] == 0
+    for client in [*clients, local]:
+        ask(client, "SELECT 1")
+        client.close()
+    assert relay.end() == 0

@@ -122,6 +122,50 @@ static void test_stream_is_parked_from_birth_and_drains_as_idle(void **state)
     world_down(&w);
 }
 
+/*
+ * Parked for longer than the limit, a stream is closed at its boundary: its reader has whole transactions, and is told the end before
+ * it gives up by itself. One inside a transaction is let go on, however long that takes, and closed once it stands long enough.
+ */
+static void test_stream_parked_too_long_is_closed_whole(void **state)
+{
+    (void)state;
+    int client, server, busy, its_server;
+    uint8_t sent[1000];
+    struct world w;
+    world_up(&w, &(struct world_options){ .parked_ms_max = 300 });
+    world_route(&w, 0, 1);
+    stream_up(&w, &client, &server, 1);
+    stream_up(&w, &busy, &its_server, 2);
+    server_sends_event(&w, client, server, 1, GTID, 1);
+    server_sends_event(&w, client, server, 2, TABLE_MAP, 0);
+    server_sends_event(&w, client, server, 3, XID, 0);
+    server_sends_event(&w, busy, its_server, 1, GTID, 1);
+    sessions_park(w.s, true);
+    put(&w, server, sent, make_transaction(sent, 4, 2));
+    uint64_t began_ms = uv_now(&w.loop);
+    WORLD_UNTIL(&w, sessions_counters(w.s)->parks_expired_total == 1);
+    assert_true(uv_now(&w.loop) - began_ms >= 300);
+    get_end(&w, client); /* whole: behind the Xid there is not a byte of the next transaction */
+    get_broken(&w, server);
+    assert_int_equal(sessions_counters(w.s)->streams_cut_total, 0);
+    for (uint64_t end_ms = uv_now(&w.loop) + 1200; uv_now(&w.loop) < end_ms;)
+        world_turn(&w);
+    assert_int_equal(sessions_leg_count(w.s), 1);
+    server_sends_event(&w, busy, its_server, 2, TABLE_MAP, 0);
+    server_sends_event(&w, busy, its_server, 3, XID, 0);
+    assert_int_equal(sessions_counters(w.s)->parks_expired_total, 1);
+    WORLD_UNTIL(&w, sessions_counters(w.s)->parks_expired_total == 2);
+    get_end(&w, busy);
+    get_broken(&w, its_server);
+    assert_int_equal(sessions_counters(w.s)->streams_cut_total, 0);
+    sessions_park(w.s, false);
+    close(client);
+    close(server);
+    close(busy);
+    close(its_server);
+    world_down(&w);
+}
+
 /* Unparking meets a server that has gone: routing is suspended under way, other legs close, and nothing of them is touched again. */
 static void test_unparking_may_lose_a_leg(void **state)
 {
@@ -168,6 +212,7 @@ int main(void)
         cmocka_unit_test(test_parked_stream_goes_on_without_a_byte_lost),
         cmocka_unit_test(test_parked_stream_with_a_full_buffer_goes_on),
         cmocka_unit_test(test_stream_is_parked_from_birth_and_drains_as_idle),
+        cmocka_unit_test(test_stream_parked_too_long_is_closed_whole),
         cmocka_unit_test(test_unparking_may_lose_a_leg),
     };
     log_setup(LOG_FORMAT_TEXT, LOG_LEVEL_ERROR);

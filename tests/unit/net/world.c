@@ -68,15 +68,21 @@ void world_up(struct world *w, const struct world_options *options)
         assert_int_equal(legs_open(options->legs_path, or_default(options->sessions_max, 100), &w->legs, &found, NULL),
                          0);
     }
+    const char *why;
+    if (options->accept_from != NULL) assert_int_equal(network_parse(options->accept_from, &w->accept_from, &why), 0);
     const struct sessions_config config = { .loop = &w->loop,
                                             .source_id = "orders",
                                             .hold_timeout_ms = or_default(options->hold_timeout_ms, 5000),
                                             .hold_clients_max = or_default(options->hold_clients_max, 100),
                                             .sessions_max = or_default(options->sessions_max, 100),
                                             .connect_timeout_ms = or_default(options->connect_timeout_ms, 3000),
+                                            .parked_ms_max = options->parked_ms_max,
                                             .source_address = "127.0.0.1",
                                             .tls = options->tls,
                                             .tls_context = options->tls_context,
+                                            .accept_from = &w->accept_from,
+                                            .accept_from_count = options->accept_from != NULL,
+                                            .proxy_send = options->proxy_send,
                                             .legs = w->legs,
                                             .callbacks = { on_legs_gone, on_leg_lost },
                                             .streams = { .on_dump = options->on_dump },

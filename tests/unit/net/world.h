@@ -19,6 +19,7 @@ enum { WORLD_LIMIT_MS = 10000, WORLD_BACKENDS = 2 };
 #define UUID_B "bbbbbbbb-0000-0000-0000-000000000002"
 
 struct world {
+    struct network accept_from;
     uv_loop_t loop;
     struct listener *listener;
     struct sessions *s;
@@ -40,9 +41,12 @@ struct world_options {
     uint32_t hold_clients_max;   /* 100 */
     uint32_t sessions_max;       /* 100 */
     uint32_t connect_timeout_ms; /* 3000 */
+    uint32_t parked_ms_max;      /* 20000 */
     const char *legs_path;       /* none */
     enum sessions_tls tls;       /* off */
     struct tls_context *tls_context;
+    const char *accept_from; /* one network from which PROXY headers must come; none */
+    unsigned proxy_send;     /* 0 */
     enum sessions_dump (*on_dump)(void *world, uint64_t session, uint32_t backend_index,
                                   const struct tracker_dump_request *request,
                                   struct sessions_refusal *out_refusal); /* none: dumps pass unasked */

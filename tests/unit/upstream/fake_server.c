@@ -154,6 +154,14 @@ static void rows_for_ever(struct fake_client *c)
     }
 }
 
+/* As Percona Server does from its proxy_protocol_networks. A wrong header ends the connection. */
+static void demand_header(struct fake_client *c, const char *header, size_t len)
+{
+    char bytes[32];
+    if (recv(c->fd, bytes, len, MSG_WAITALL) != (ssize_t)len || memcmp(bytes, header, len) != 0) return;
+    put_packet(c, 0, "\xff\x10\x04Too many connections", 23);
+}
+
 static void misbehave(struct fake_client *c)
 {
     static const uint8_t long_greeting[] = { 0xff, 0xff, 0x0f, 0, 10 };
@@ -179,6 +187,8 @@ static void misbehave(struct fake_client *c)
         drip(c, tls_record, sizeof tls_record);
         break;
     case FAKE_NO_TLS: ask_for_password(c); break;
+    case FAKE_PROXY_V1: demand_header(c, "PROXY UNKNOWN\r\n", 15); break;
+    case FAKE_PROXY_V2: demand_header(c, "\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", 16); break;
     case FAKE_ROWS_FOR_EVER: rows_for_ever(c); break;
     }
 }

@@ -14,6 +14,8 @@ enum fake_manner {
     FAKE_MUTE_TLS,     /* a greeting that offers TLS, then nothing */
     FAKE_DRIP_TLS,     /* a greeting that offers TLS, then a byte of a TLS record every 20 ms */
     FAKE_NO_TLS,       /* a greeting that offers no TLS, then asks for the password by RSA */
+    FAKE_PROXY_V1,     /* says nothing before a PROXY header "UNKNOWN", then error 1040 instead of a greeting */
+    FAKE_PROXY_V2,     /* the same with LOCAL of version 2 */
     FAKE_ROWS_FOR_EVER /* logs everybody in and answers every query with endless rows */
 };
 

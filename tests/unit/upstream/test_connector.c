@@ -40,6 +40,25 @@ static void expect_failure(enum fake_manner manner, enum config_account_tls tls,
     fake_server_down(server);
 }
 
+/* A server that lets nobody in without a PROXY header gets one of our own, in front of everything else. */
+static void test_proxy_header_goes_first_where_one_is_demanded(void **state)
+{
+    static const enum fake_manner manners[] = { FAKE_PROXY_V1, FAKE_PROXY_V2 };
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct fake_server *server = fake_server_up(manners[i]);
+        struct upstream_target target = fake_server_target(server), copy;
+        struct upstream_error error = { 0 };
+        struct connector *c = NULL;
+        target.proxy_version = i + 1;
+        assert_int_equal(upstream_target_copy(&target, &copy), 0);
+        assert_int_equal(connector_open(&copy, upstream_now_ms() + LATE_MS, NULL, &c, &error), SLUICE_ERR_QUERY);
+        assert_int_equal(error.mysql_errno, 1040);
+        upstream_target_free(&copy);
+        fake_server_down(server);
+    }
+}
+
 /* A server that accepts and says nothing holds a call no longer than its deadline. */
 static void test_silent_server_ends_at_deadline(void **state)
 {
@@ -243,6 +262,7 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_proxy_header_goes_first_where_one_is_demanded),
         cmocka_unit_test(test_silent_server_ends_at_deadline),
         cmocka_unit_test(test_dripping_server_ends_at_deadline),
         cmocka_unit_test(test_server_mute_in_tls_ends_at_deadline),

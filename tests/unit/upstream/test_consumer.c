@@ -59,7 +59,11 @@ static void on_status(void *arg, int status, const struct upstream_error *error,
     w->source_port = found->source_port;
     snprintf(w->refusal, sizeof w->refusal, "%s", found->refusal == NULL ? "" : found->refusal);
     w->plan_status = consumer_plan(w->consumer, found, &w->plan, &w->error);
-    if (w->judged_plan != NULL) w->resumed = consumer_is_resumed(w->consumer, w->judged_plan, found, &w->error);
+    if (w->judged_plan != NULL) {
+        const struct consumer_evidence nothing = { 0 };
+        bool progresses;
+        w->resumed = consumer_is_resumed(w->consumer, w->judged_plan, found, &nothing, &progresses, &w->error);
+    }
     if (found->task_count == 0) return;
     w->stage = found->tasks[0].stage;
     if (found->tasks[0].s != NULL) w->s = gtid_set_copy(found->tasks[0].s);
@@ -321,8 +325,8 @@ static void test_broken_plan_is_refused(void **state)
     world_down(&w);
 }
 
-/* The operator's word for what a manual consumer has is needed, is checked, and is its S. */
-static void test_manual_needs_gtid_s(void **state)
+/* The operator's word for what a manual consumer has is checked, and is its S; without it what was delivered stands for it, if known. */
+static void test_manual_has_what_it_was_given_or_what_was_delivered(void **state)
 {
     (void)state;
     struct world w;
@@ -342,6 +346,15 @@ static void test_manual_needs_gtid_s(void **state)
     assert_int_equal(consumer_set_gtid_s(w.consumer, NULL), 0);
     ask(&w);
     assert_int_equal(w.plan_status, SLUICE_ERR_REFUSED);
+    consumer_set_has_delivered(w.consumer, true);
+    ask(&w);
+    assert_string_equal(w.refusal, "");
+    assert_true(w.is_quiet);
+    assert_false(w.is_known); /* S is not: D stands for it */
+    assert_int_equal(w.plan_status, 0);
+    consumer_set_has_delivered(w.consumer, false);
+    ask(&w);
+    assert_non_null(strstr(w.refusal, "--gtid-s=SET"));
     world_down(&w);
 }
 
@@ -407,7 +420,7 @@ int main(void)
         cmocka_unit_test(test_unfit_channels_are_refused),
         cmocka_unit_test(test_resume_is_verified),
         cmocka_unit_test(test_broken_plan_is_refused),
-        cmocka_unit_test(test_manual_needs_gtid_s),
+        cmocka_unit_test(test_manual_has_what_it_was_given_or_what_was_delivered),
         cmocka_unit_test(test_none_is_unknown),
         cmocka_unit_test(test_frozen_consumer),
     };

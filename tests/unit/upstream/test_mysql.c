@@ -226,6 +226,12 @@ static void test_facts_of_a_primary(void **state)
     assert_int_equal(f.innodb_flush_log_at_trx_commit, 1);
     assert_string_equal(f.replica_skip_errors, "OFF");
     assert_string_equal(f.replica_exec_mode, "STRICT");
+    assert_string_equal(f.time_zone, "SYSTEM");
+    assert_true(*f.system_time_zone != '\0' && f.offsets.are_known);
+    assert_non_null(strstr(f.sql_mode, "STRICT_TRANS_TABLES"));
+    assert_string_equal(f.lower_case_table_names, "0");
+    assert_string_equal(f.character_set_server, "utf8mb4");
+    assert_string_equal(f.collation_server, "utf8mb4_0900_ai_ci");
     assert_string_equal(f.missing_grants, "");
     assert_string_equal(f.binlog_filters, "");
     assert_false(f.has_system_user);
@@ -257,6 +263,10 @@ static void test_facts_of_a_replica(void **state)
     assert_string_equal(f.binlog_filters, "Binlog_Ignore_DB=never");
     assert_string_equal(f.replica_skip_errors, "1062");
     assert_int_equal(f.sync_binlog, 0);
+    assert_string_equal(f.time_zone, "-03:30"); /* the same in every season */
+    assert_int_equal(f.offsets.january, -12600);
+    assert_int_equal(f.offsets.july, -12600);
+    assert_int_equal(f.offsets.now, -12600);
     facts_free(&f);
 }
 

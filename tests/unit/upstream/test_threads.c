@@ -195,6 +195,106 @@ static void test_newcomers_are_spared(void **state)
     threads_verdict_free(&v);
 }
 
+/* Servers that are told who a client is show the client's address: legs, and what a dead process left, are known by it and the id. */
+static void test_told_legs_are_known_by_their_clients_address(void **state)
+{
+    (void)state;
+    static const struct {
+        struct threads_row row;
+        enum threads_class class;
+    } told[] = {
+        { ROW(20, "app", "10.1.2.3:6001", "Sleep"), THREADS_LEG },
+        { ROW(21, "app", "10.0.0.5:4001", "Sleep"), THREADS_LEG }, /* its header has not been read yet */
+        { ROW(22, "app", "client.example:6003", "Sleep"), THREADS_LEG },
+        { ROW(23, "unauthenticated user", "10.1.2.3:6004", "Connect"), THREADS_LEG }, /* no greeting has come */
+        { ROW(24, "dm", "fd00::9:6005", "Binlog Dump GTID"), THREADS_LEFT_OVER },
+        { ROW(25, "unauthenticated user", "10.1.2.3:6006", "Connect"),
+          THREADS_LEFT_OVER }, /* killed before it knew its port */
+        { ROW(30, "app", "10.1.2.3:6001", "Sleep"),
+          THREADS_ELSEWHERE }, /* the same HOST, another id: an earlier life's */
+        { ROW(20, "app", "10.1.2.4:6001", "Sleep"), THREADS_ELSEWHERE }, /* the id, another address */
+        { ROW(31, "app", "10.1.2.3:6004", "Sleep"),
+          THREADS_ELSEWHERE }, /* has logged in: not by a leg without greeting */
+        { ROW(32, "app", "10.1.2.9:7000", "Sleep"), THREADS_ELSEWHERE },
+    };
+    static const struct threads_leg legs[] = {
+        { .id = 20, .host = "10.0.0.5:4000", .client = "10.1.2.3:6001", .is_told = true },
+        { .id = 21, .host = "10.0.0.5:4001", .client = "10.1.2.3:6002", .is_told = true },
+        { .id = 22, .host = "10.0.0.5:4002", .client = "10.1.2.3:6003", .is_told = true },
+        { .id = 0, .host = "10.0.0.5:4003", .client = "10.1.2.3:6004", .is_told = true },
+    };
+    static const struct threads_leg dead[] = {
+        { .id = 24, .host = "10.0.0.5:3000", .client = "fd00::9:6005", .is_told = true },
+        { .id = 0, .host = ":0", .client = "10.1.2.3:6006", .is_told = true },
+    };
+    struct threads_row list[ARRAY_LEN(told)];
+    for (size_t i = 0; i < ARRAY_LEN(told); i++)
+        list[i] = told[i].row;
+    struct threads_input in = sample();
+    in.rows = list;
+    in.row_count = ARRAY_LEN(list);
+    in.live = legs;
+    in.live_count = ARRAY_LEN(legs);
+    in.left_over = dead;
+    in.left_over_count = ARRAY_LEN(dead);
+    in.clients_are_told = true;
+    struct threads_verdict v;
+    assert_int_equal(threads_judge(&in, &v), 0);
+    for (size_t i = 0; i < ARRAY_LEN(told); i++) {
+        if (v.classes[i] != told[i].class) print_error("row %zu: %s\n", i, threads_class_name(v.classes[i]));
+        assert_int_equal(v.classes[i], told[i].class);
+    }
+    assert_int_equal(v.live_unseen_count, 0);
+    assert_int_equal(v.dump_count, 1);
+    threads_verdict_free(&v);
+}
+
+/* A leg whose client was not told is known by our own end alone: whoever has the client's address is somebody else. */
+static void test_client_that_was_not_told_proves_nothing(void **state)
+{
+    (void)state;
+    static const struct threads_row list[] = { ROW(20, "app", "10.1.2.3:6001", "Sleep") };
+    static const struct threads_leg legs[] = { { .id = 20, .host = "10.0.0.5:4000", .client = "10.1.2.3:6001" } };
+    struct threads_input in = sample();
+    in.rows = list;
+    in.live = legs;
+    in.row_count = in.live_count = 1;
+    struct threads_verdict v;
+    assert_int_equal(threads_judge(&in, &v), 0);
+    assert_int_equal(v.classes[0], THREADS_ELSEWHERE);
+    assert_int_equal(v.live_unseen_count, 1);
+    threads_verdict_free(&v);
+}
+
+/*
+ * Where servers are told clients' addresses, our address without a socket is no proof: such a thread is not killed, unless nobody has
+ * logged in by it or Sluice itself has. One that has just come is spared.
+ */
+static void test_told_address_of_ours_is_not_killed(void **state)
+{
+    (void)state;
+    static const struct threads_row list[] = { ROW(40, "app", "10.0.0.5:9000", "Binlog Dump GTID"),
+                                               ROW(41, "unauthenticated user", "10.0.0.5:9001", "Connect"),
+                                               ROW(42, "sluice", "10.0.0.5:9002", "Sleep"),
+                                               ROW(43, "app", "10.0.0.5:9003", "Sleep") };
+    static const uint64_t earlier[] = { 40, 41, 42 };
+    struct threads_input in = sample();
+    in.rows = list;
+    in.row_count = ARRAY_LEN(list);
+    in.clients_are_told = true;
+    struct threads_verdict v;
+    assert_int_equal(threads_judge(&in, &v), 0);
+    assert_int_equal(v.class_count[THREADS_UNCLEAR], 2);
+    assert_int_equal(v.class_count[THREADS_DEAD_SLUICE], 2);
+    assert_int_equal(v.dump_count, 0);
+    assert_false(threads_is_ours(THREADS_UNCLEAR));
+    threads_spare_newcomers(&in, earlier, 3, &v);
+    assert_int_equal(v.classes[0], THREADS_UNCLEAR);
+    assert_int_equal(v.classes[3], THREADS_OTHER_SOURCE);
+    assert_int_equal(v.class_count[THREADS_UNCLEAR], 1);
+    threads_verdict_free(&v);
+}
+
 /* An empty list of nobody's is judged, and is empty. */
 static void test_empty_list(void **state)
 {
@@ -260,6 +360,9 @@ int main(void)
         cmocka_unit_test(test_host_texts),
         cmocka_unit_test(test_translated_addresses),
         cmocka_unit_test(test_newcomers_are_spared),
+        cmocka_unit_test(test_told_legs_are_known_by_their_clients_address),
+        cmocka_unit_test(test_client_that_was_not_told_proves_nothing),
+        cmocka_unit_test(test_told_address_of_ours_is_not_killed),
         cmocka_unit_test(test_empty_list),
         cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_many_threads),

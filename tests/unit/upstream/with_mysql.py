@@ -82,7 +82,7 @@ def main():
         a = Server("a", folder, processes, {"ssl-ca": folder / "ca.pem", "ssl-cert": folder / "server-cert.pem",
                                             "ssl-key": folder / "server-key.pem"})
         b = Server("b", folder, processes, {"tls-version": "", "binlog-ignore-db": "never", "sync-binlog": "0",
-                                            "replica-skip-errors": "1062"})
+                                            "default-time-zone": "-03:30", "replica-skip-errors": "1062"})
         try:
             prepare(a, b)
             env = {"SLUICE_TEST_A_PORT": str(a.port), "SLUICE_TEST_A_PID": str(a.pid), "SLUICE_TEST_A_UUID": a.uuid,

@@ -248,6 +248,7 @@ void snapshot_take(const struct player *p, struct snapshot *out_snapshot)
     };
     snprintf(s.user, sizeof s.user, "%s", tracker_user(t));
     snprintf(s.version, sizeof s.version, "%s", tracker_server_version(t));
+    snprintf(s.reader_uuid, sizeof s.reader_uuid, "%s", tracker_reader_uuid(t));
     *out_snapshot = s;
 }
 
@@ -259,10 +260,11 @@ const char *snapshot_text(const struct snapshot *s)
     snprintf(
         text[turn], sizeof text[turn],
         "%s opaque=%d owed=%d transaction=%d boundary=%d quit=%d stream=%d between=%d parked=%d blocked=%d greeted=%d "
-        "id=%u flags=%x unknown=%llu forwarded=%zu/%zu gtids=%zu whole=%zu requests=%zu user=%s version=%s",
+        "id=%u flags=%x unknown=%llu forwarded=%zu/%zu gtids=%zu whole=%zu requests=%zu user=%s version=%s reader=%s",
         tracker_phase_name(s->phase), (int)s->opaque, s->owed, s->transaction, s->boundary, s->quit, s->stream,
         s->between, s->parked, s->blocked, s->greeted, s->thread_id, s->flags, (unsigned long long)s->unknown,
-        s->forwarded[0], s->forwarded[1], s->gtid_count, s->whole_count, s->request_count, s->user, s->version);
+        s->forwarded[0], s->forwarded[1], s->gtid_count, s->whole_count, s->request_count, s->user, s->version,
+        s->reader_uuid);
     return text[turn];
 }
 
@@ -274,5 +276,5 @@ bool snapshot_is_equal(const struct snapshot *a, const struct snapshot *b)
            a->thread_id == b->thread_id && a->flags == b->flags && a->unknown == b->unknown &&
            a->forwarded[0] == b->forwarded[0] && a->forwarded[1] == b->forwarded[1] && a->gtid_count == b->gtid_count &&
            a->whole_count == b->whole_count && a->request_count == b->request_count && strcmp(a->user, b->user) == 0 &&
-           strcmp(a->version, b->version) == 0;
+           strcmp(a->version, b->version) == 0 && strcmp(a->reader_uuid, b->reader_uuid) == 0;
 }

@@ -59,7 +59,7 @@ struct snapshot {
     uint64_t unknown;
     size_t forwarded[2];
     size_t gtid_count, whole_count, request_count;
-    char user[64], version[64];
+    char user[64], version[64], reader_uuid[40];
 };
 
 void snapshot_take(const struct player *p, struct snapshot *out_snapshot);

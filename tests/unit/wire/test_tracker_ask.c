@@ -362,6 +362,52 @@ static void test_a_dump_never_passes_unasked(void **state)
     bytes_free(&dump);
 }
 
+#define READER "f017c7e3-e763-11f1-b68b-02fc00000001"
+#define NAMED  "SET @slave_uuid = '" READER "', @replica_uuid = '" READER "'"
+
+/* A text in one piece, or byte by byte; |attributes| stands in front of it. */
+static void say(struct player *p, const char *attributes, size_t attributes_len, const char *text, bool is_split)
+{
+    struct bytes payload = { 0 };
+    bytes_add(&payload, "\3", 1);
+    bytes_add(&payload, attributes, attributes_len);
+    bytes_add(&payload, text, strlen(text));
+    int rv = is_split ? player_each_byte(p, TRACKER_CLIENT, 0, payload.at, payload.len)
+                      : player_packet(p, TRACKER_CLIENT, 0, payload.at, payload.len);
+    assert_int_equal(rv, 0);
+    bytes_free(&payload);
+    ok(p, 1);
+}
+
+/* The UUID by which a reader makes itself known is kept, in any split, until it says another one or begins anew. */
+static void test_a_readers_uuid_is_kept(void **state)
+{
+    (void)state;
+    for (int is_split = 0; is_split < 2; is_split++) {
+        struct player p;
+        up(&p, 0);
+        assert_string_equal(tracker_reader_uuid(p.tracker), "");
+        say(&p, "", 0, "SET @slave_uuid = 'f017c7e3'", is_split);
+        assert_string_equal(tracker_reader_uuid(p.tracker), "");
+        say(&p, "", 0, NAMED, is_split);
+        assert_string_equal(tracker_reader_uuid(p.tracker), READER);
+        say(&p, "", 0, "SELECT '@slave_uuid'", is_split);
+        assert_string_equal(tracker_reader_uuid(p.tracker), READER);
+        assert_int_equal(player_packet(&p, TRACKER_CLIENT, 0, BYTES("\x1f")), 0); /* COM_RESET_CONNECTION */
+        ok(&p, 1);
+        assert_string_equal(tracker_reader_uuid(p.tracker), "");
+        player_stop(&p);
+        up(&p, PACKET_CLIENT_QUERY_ATTRIBUTES);
+        say(&p, "\0\1", 2, NAMED, is_split);
+        assert_string_equal(tracker_reader_uuid(p.tracker), READER);
+        player_stop(&p);
+        up(&p, PACKET_CLIENT_QUERY_ATTRIBUTES); /* without what stands in front of a text here, it is none */
+        say(&p, "", 0, NAMED, is_split);
+        assert_string_equal(tracker_reader_uuid(p.tracker), "");
+        player_stop(&p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -376,6 +422,7 @@ int main(void)
         cmocka_unit_test(test_a_pipelined_dump_is_asked_in_its_turn),
         cmocka_unit_test(test_a_dump_that_is_not_understood_is_asked_all_the_same),
         cmocka_unit_test(test_a_dump_never_passes_unasked),
+        cmocka_unit_test(test_a_readers_uuid_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
