@@ -1,18 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/log.h"
+#include <assert.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { LINE_BYTES_MAX = 8192 };
+enum {
+    LINE_BYTES_MAX = 8192,
+    CLOSE_BYTES_MAX = 32, /* of what line_close() puts: quotes, brackets, the mark of a cut line, the newline */
+    PUT_BYTES_MAX = LINE_BYTES_MAX - CLOSE_BYTES_MAX,
+};
 
-/* A line under construction; what does not fit is dropped and the line is marked as cut. */
+/*
+ * A line under construction. A piece that does not fit is dropped, and so is all behind it; what closes a line is put by line_close()
+ * into room that is kept for it, so that a cut line has the form of a whole one.
+ */
 struct line {
     char data[LINE_BYTES_MAX];
     size_t len;
-    int is_cut;
+    bool is_cut;
 };
 
 static enum log_format setup_format = LOG_FORMAT_TEXT;
@@ -28,10 +37,9 @@ void log_setup(enum log_format format, enum log_level least)
 
 static void line_put(struct line *l, const char *bytes, size_t len)
 {
-    static const size_t tail = 16; /* room for the mark of a cut line, closing brackets and the newline */
-    if (len > LINE_BYTES_MAX - tail - l->len) {
-        len = LINE_BYTES_MAX - tail - l->len;
-        l->is_cut = 1;
+    if (l->is_cut || l->len + len > PUT_BYTES_MAX) {
+        l->is_cut = true;
+        return;
     }
     memcpy(l->data + l->len, bytes, len);
     l->len += len;
@@ -42,45 +50,77 @@ static void line_puts(struct line *l, const char *s)
     line_put(l, s, strlen(s));
 }
 
-/* A JSON string literal, which is also TiDB's quoting. */
+static void line_close(struct line *l, const char *s)
+{
+    size_t len = strlen(s);
+    assert(len <= LINE_BYTES_MAX - l->len);
+    memcpy(l->data + l->len, s, len);
+    l->len += len;
+}
+
+/* The length of the UTF-8 character at |s|, 0 when there is none: not the shortest form, a surrogate, above U+10FFFF, cut. */
+static size_t character_len(const char *s)
+{
+    const unsigned char *u = (const unsigned char *)s;
+    size_t len = 0;
+    if (u[0] < 0x80) return 1;
+    if (u[0] >= 0xc2 && u[0] <= 0xdf) len = 2;
+    if (u[0] >= 0xe0 && u[0] <= 0xef) len = 3;
+    if (u[0] >= 0xf0 && u[0] <= 0xf4) len = 4;
+    for (size_t i = 1; i < len; i++)
+        if ((u[i] & 0xc0) != 0x80) return 0; /* the text's NUL ends it too */
+    bool is_out = (u[0] == 0xe0 && u[1] < 0xa0) || (u[0] == 0xed && u[1] > 0x9f) || (u[0] == 0xf0 && u[1] < 0x90) ||
+                  (u[0] == 0xf4 && u[1] > 0x8f);
+    return is_out ? 0 : len;
+}
+
+/* A JSON string literal, which is also TiDB's quoting. What is no UTF-8 (clients and servers send what they like) is replaced. */
 static void line_quote(struct line *l, const char *s)
 {
     line_puts(l, "\"");
-    for (; *s != '\0'; s++) {
+    bool is_begun = !l->is_cut;
+    while (*s != '\0' && !l->is_cut) {
         unsigned char c = (unsigned char)*s;
         char escaped[8];
-        if (c == '"' || c == '\\') {
+        size_t len = character_len(s);
+        if (len == 0) {
+            line_puts(l, "\\ufffd");
+            len = 1;
+        } else if (c == '"' || c == '\\') {
             snprintf(escaped, sizeof escaped, "\\%c", c);
+            line_puts(l, escaped);
         } else if (c == '\n') {
-            snprintf(escaped, sizeof escaped, "\\n");
+            line_puts(l, "\\n");
         } else if (c < 0x20 || c == 0x7f) {
             snprintf(escaped, sizeof escaped, "\\u%04x", c);
+            line_puts(l, escaped);
         } else {
-            snprintf(escaped, sizeof escaped, "%c", c);
+            line_put(l, s, len);
         }
-        line_puts(l, escaped);
+        s += len;
     }
-    line_puts(l, "\"");
+    if (is_begun) line_close(l, "\"");
 }
 
-static int needs_quotes(const char *s)
+static bool needs_quotes(const char *s)
 {
-    if (*s == '\0') return 1;
-    for (; *s != '\0'; s++) {
+    if (*s == '\0') return true;
+    for (size_t len = 0; *s != '\0'; s += len) {
         unsigned char c = (unsigned char)*s;
-        if (c <= 0x20 || c == 0x7f || strchr("\"=[]\\", c) != NULL) return 1;
+        len = character_len(s);
+        if (len == 0 || c <= 0x20 || c == 0x7f || strchr("\"=[]\\", c) != NULL) return true;
     }
-    return 0;
+    return false;
 }
 
-static void line_value(struct line *l, const struct log_field *f, int quote_always)
+static void line_value(struct line *l, const struct log_field *f, bool quote_always)
 {
     char number[32];
     switch (f->type) {
     case LOG_VALUE_STR:
         if (f->value.str == NULL) {
             line_puts(l, "null");
-        } else if (quote_always || needs_quotes(f->value.str)) {
+        } else if (quote_always || needs_quotes(f->value.str) || l->len + strlen(f->value.str) > PUT_BYTES_MAX) {
             line_quote(l, f->value.str);
         } else {
             line_puts(l, f->value.str);
@@ -111,6 +151,28 @@ static void format_time(char *out, size_t room)
     snprintf(out, room, "%s.%03ld %.3s:%s", date, now.tv_nsec / 1000000, zone, zone + 3);
 }
 
+/* The member |key| in the text's form, or in JSON's. One of which not even a part of the value fits is left out. */
+static void line_field(struct line *l, const struct log_field *f, bool is_json)
+{
+    size_t before = l->len;
+    line_puts(l, is_json ? "," : " [");
+    if (is_json) {
+        line_quote(l, f->key);
+        line_puts(l, ":");
+    } else {
+        line_puts(l, f->key);
+        line_puts(l, "=");
+    }
+    size_t value = l->len;
+    bool is_named = !l->is_cut;
+    line_value(l, f, is_json);
+    if (!is_named || l->len == value) {
+        l->len = before;
+    } else if (!is_json) {
+        line_close(l, "]");
+    }
+}
+
 static void line_text(struct line *l, enum log_level level, const char *where, const char *msg,
                       const struct log_field *fields)
 {
@@ -124,15 +186,10 @@ static void line_text(struct line *l, enum log_level level, const char *where, c
     line_puts(l, where);
     line_puts(l, "] [");
     line_quote(l, msg);
-    line_puts(l, "]");
-    for (; fields->key != NULL; fields++) {
-        line_puts(l, " [");
-        line_puts(l, fields->key);
-        line_puts(l, "=");
-        line_value(l, fields, 0);
-        line_puts(l, "]");
-    }
-    if (l->is_cut) memcpy(l->data + l->len, " [cut]", 6), l->len += 6;
+    line_close(l, "]");
+    for (; fields->key != NULL && !l->is_cut; fields++)
+        line_field(l, fields, false);
+    if (l->is_cut) line_close(l, " [cut=true]");
 }
 
 static void line_json(struct line *l, enum log_level level, const char *where, const char *msg,
@@ -148,17 +205,9 @@ static void line_json(struct line *l, enum log_level level, const char *where, c
     line_quote(l, where);
     line_puts(l, ",\"message\":");
     line_quote(l, msg);
-    for (; fields->key != NULL && !l->is_cut; fields++) {
-        size_t whole = l->len;
-        line_puts(l, ",");
-        line_quote(l, fields->key);
-        line_puts(l, ":");
-        line_value(l, fields, 1);
-        if (l->is_cut) l->len = whole; /* a half member would not parse */
-    }
-    const char *end = l->is_cut ? ",\"cut\":true}" : "}";
-    memcpy(l->data + l->len, end, strlen(end));
-    l->len += strlen(end);
+    for (; fields->key != NULL && !l->is_cut; fields++)
+        line_field(l, fields, true);
+    line_close(l, l->is_cut ? ",\"cut\":true}" : "}");
 }
 
 void log_write(enum log_level level, const char *file, int line, const char *msg, const struct log_field *fields)
@@ -173,7 +222,7 @@ void log_write(enum log_level level, const char *file, int line, const char *msg
     } else {
         line_text(&l, level, where, msg, fields);
     }
-    l.data[l.len++] = '\n';
+    line_close(&l, "\n");
     ssize_t written = write(STDERR_FILENO, l.data, l.len);
     (void)written; /* a log that cannot be written has nowhere to say so */
 }

@@ -32,5 +32,8 @@ struct log_field {
 
 /* log_setup - set format and the least level that is written. Call from: main, before any other thread starts. */
 void log_setup(enum log_format format, enum log_level least);
-/* log_write - write one line with a single write(2); longer than 8 KiB is cut and says so. Any thread. */
+/*
+ * log_write - write one line with a single write(2). One that would be longer than 8 KiB is cut, has the form of a whole one all the
+ * same, and says cut=true. What is no UTF-8 becomes U+FFFD where it is quoted. Any thread.
+ */
 void log_write(enum log_level level, const char *file, int line, const char *msg, const struct log_field *fields);

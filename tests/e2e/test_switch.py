@@ -193,8 +193,8 @@ def test_without_the_record_a_crash_goes_back_to_the_old_server(load):
 
 
 def test_with_the_record_a_crash_stays_on_the_new_server(load):
-    """The same without the fault: the restart stays on B."""
-    run = load()
+    """The same without the fault: the restart stays on B. This one logs in JSON, all others as text."""
+    run = load(log_format="json")
     run.ensure(run.servers.a)
     run.switch("b")
     run.stop()

@@ -20,6 +20,24 @@ from .wait import wait_until
 TREE = LIB.parent.parent
 SANITIZER = re.compile(r"(ERROR: \w+Sanitizer|runtime error: |Assertion .* failed|DEADLYSIGNAL)")
 
+# TiDB's form of a line, and what a daemon that did not get to start tells the person at the shell.
+QUOTED = r'"(?:[^"\\\x00-\x1f\x7f]|\\["\\n]|\\u[0-9a-f]{4})*"'
+LOG_LINE = re.compile(r"\[\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d{3} [+-]\d\d:\d\d\] \[(?:DEBUG|INFO|WARN|ERROR)\] "
+                      rf'\[[a-z_]+\.c:\d+\] \[{QUOTED}\](?: \[[a-z_-]+=(?:[^\x00-\x20"=\[\]\\\x7f]+|{QUOTED})\])*')
+LOG_KEYS = ["time", "level", "caller", "message"]  # of a line in JSON, in front of its own
+PLAIN_LINE = re.compile(r"sluice: .*")
+
+
+def has_form(line, log_format):
+    """Whether a line of the log has the form of its format."""
+    if log_format == "text":
+        return bool(LOG_LINE.fullmatch(line))
+    try:
+        return list(json.loads(line))[:4] == LOG_KEYS
+    except ValueError:
+        return False
+
+
 # What a verb did: its exit code, its object (None unless --json gave one), and the raw text.
 Result = namedtuple("Result", "code json stdout stderr")
 
@@ -56,14 +74,14 @@ class Sluice:
     """
 
     def __init__(self, folder, processes, backends, consumer="none", active=None, source_id="mysql-01", channel="",
-                 source_address="127.0.0.2", environment=None, **limits):
+                 source_address="127.0.0.2", environment=None, log_format="text", **limits):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.processes, self.source_id, self.environment = processes, source_id, dict(environment or {})
         self.port = free_port()
         self.socket = socket_path(self.folder / "admin.sock")
         self.file, self.log, self.state = self.folder / "sluice.yaml", self.folder / "sluice.log", self.folder / "state"
-        self.runs, self.serve_options = 0, ()
+        self.runs, self.serve_options, self.log_format = 0, (), log_format
         self._process = None
         self._expect_exit = 0
         source = {
@@ -107,7 +125,7 @@ class Sluice:
         self.runs += 1
         env = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99", "UBSAN_OPTIONS": "print_stacktrace=1",
                **self.environment, **environment}
-        words = [binary(), "serve", "-c", self.file, *self.serve_options]
+        words = [binary(), "serve", "-c", self.file, "--log-format", self.log_format, *self.serve_options]
         self._process = self.processes.start(words, log=self.log, env=env)
         return self
 
@@ -187,9 +205,12 @@ class Sluice:
         return "\n".join(self.log_text().splitlines()[-lines:])
 
     def check_log(self):
-        """Fails on a report of a sanitizer, a failed assertion, or a violated invariant."""
+        """Fails on a report of a sanitizer, a failed assertion, or a line that has not the form of the log."""
         found = SANITIZER.search(self.log_text())
         assert not found, f"sluice's log has '{found.group(0)}':\n{self.log_text()[found.start():][:6000]}"
+        odd = [line for line in self.log_text().split("\n")[:-1]
+               if not has_form(line, self.log_format) and not PLAIN_LINE.fullmatch(line)]
+        assert not odd, f"{len(odd)} lines of sluice's log are not in the form '{self.log_format}': {odd[:3]}"
 
     # The command line.
 

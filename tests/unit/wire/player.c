@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "core/mem.h"
 #include "core/packet.h"
+#include "core/tracker_internal.h" /* for tracker_copy() */
 
 void bytes_add(struct bytes *b, const void *more, size_t len)
 {
@@ -46,7 +48,7 @@ static void note_gtid(void *arg, const struct tracker_gtid *gtid)
             at += sprintf(at, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", gtid->uuid[i]);
         sprintf(at, ":%s%s%lld\n", gtid->tag, gtid->tag[0] == '\0' ? "" : ":", (long long)gtid->gno);
     }
-    bytes_add(&p->gtids, text, strlen(text));
+    if (!p->is_copy) bytes_add(&p->gtids, text, strlen(text));
     p->gtid_count++;
 }
 
@@ -67,6 +69,41 @@ void player_start(struct player *p, const struct tracker_options *options)
     p->asks = o.ask_dump || o.ask_kill;
     p->tracker = tracker_new(&o);
     assert(p->tracker != NULL);
+}
+
+/* The tracker itself has no such function: nobody but a test goes back in a conversation. */
+static struct tracker *tracker_copy(const struct tracker *t, void *hooks_arg)
+{
+    struct tracker *copy = tracker_new(&t->options);
+    assert(copy != NULL);
+    *copy = *t;
+    copy->options.hooks.arg = hooks_arg;
+    if (t->queue.at == t->queue.fixed) {
+        copy->queue.at = copy->queue.fixed;
+    } else {
+        copy->queue.at = mem_alloc(t->queue.room);
+        assert(copy->queue.at != NULL);
+        memcpy(copy->queue.at, t->queue.at, t->queue.room);
+    }
+    if (t->dump.bytes != NULL) {
+        copy->dump.bytes = mem_alloc(t->dump.room);
+        assert(copy->dump.bytes != NULL);
+        memcpy(copy->dump.bytes, t->dump.bytes, t->dump.len);
+    }
+    return copy;
+}
+
+void player_copy(struct player *out_copy, const struct player *p)
+{
+    *out_copy = *p;
+    out_copy->is_copy = true;
+    out_copy->gtids = (struct bytes){ 0 };
+    for (int side = 0; side < 2; side++) {
+        out_copy->waiting[side] = (struct bytes){ 0 };
+        bytes_add(&out_copy->waiting[side], p->waiting[side].at, p->waiting[side].len);
+        out_copy->forwarded[side] = (struct bytes){ .len = p->forwarded[side].len };
+    }
+    out_copy->tracker = tracker_copy(p->tracker, out_copy);
 }
 
 void player_stop(struct player *p)
@@ -92,7 +129,11 @@ int player_feed(struct player *p, enum tracker_side from, const void *bytes, siz
         from == TRACKER_CLIENT ? tracker_client_is_blocked(p->tracker) : tracker_stream_is_blocked(p->tracker);
     size_t peek = from == TRACKER_CLIENT && p->asks ? 4 + TRACKER_ASK_LEN_MAX : TRACKER_PEEK_LEN_MAX;
     assert(p->status != 0 || is_blocked || w->len - forward <= peek);
-    bytes_add(&p->forwarded[from], w->at, forward);
+    if (p->is_copy) {
+        p->forwarded[from].len += forward;
+    } else {
+        bytes_add(&p->forwarded[from], w->at, forward);
+    }
     w->len -= forward;
     if (w->len > 0) memmove(w->at, w->at + forward, w->len);
     return p->status;

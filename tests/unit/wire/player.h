@@ -23,14 +23,18 @@ struct player {
     struct tracker_dump_request request; /* the last; its set is not kept */
     size_t request_set_len;
     uint64_t request_set_hash;
-    int status; /* of the last tracker_feed() */
-    bool asks;  /* with ask_dump or ask_kill: the client's bytes may be left back too */
+    int status;   /* of the last tracker_feed() */
+    bool asks;    /* with ask_dump or ask_kill: the client's bytes may be left back too */
+    bool is_copy; /* of what it forwarded and told only the lengths and counts are kept */
 };
 
 /* player_start - |options|' hooks are replaced by the player's own; NULL is all defaults. */
 void player_start(struct player *p, const struct tracker_options *options);
 /* player_stop - free all; |p| may be started again. */
 void player_stop(struct player *p);
+
+/* player_copy - another player in the same state: what is fed to one does not change the other. Ended by player_stop(). */
+void player_copy(struct player *out_copy, const struct player *p);
 
 /* player_feed - as read from a socket: behind what was left back. Returns tracker_feed()'s result. */
 int player_feed(struct player *p, enum tracker_side from, const void *bytes, size_t len);

@@ -490,6 +490,8 @@ class Relay:
         back.start()
         pass_on(client, backend, "c")
         back.join()
+        client.close()
+        backend.close()
         self.lines.append(json.dumps({"conversation": self.what, "what": self.what, "events": events},
                                      separators=(",", ":")))
 
@@ -556,4 +558,5 @@ def main():
             processes.end_all()
 
 
-main()
+if __name__ == "__main__":
+    main()

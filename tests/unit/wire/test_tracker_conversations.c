@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Recorded conversations: of DM (data/dm.jsonl), and of clients with a real MySQL (data/mysql.jsonl, made by record.py). */
+/*
+ * Recorded conversations: of DM (data/dm.jsonl), of clients of our own with a real MySQL (data/mysql.jsonl, made by record.py), and of
+ * PyMySQL, mysql2, go-sql-driver, sysbench and a MySQL replica (data/clients.jsonl, made by record_clients.py).
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -10,23 +13,25 @@
 #include "core/packet.h"
 #include "player.h"
 
-enum { SPLITS_MAX = 3000, DM_CONVERSATIONS = 26, OWN_CONVERSATIONS = 19 };
+enum { AROUND_LEN = 320, FILES = 3 };
 
-static struct conversation *all[2];
-static size_t counts[2];
+static const char *const files[FILES] = { DATA_DIR "/dm.jsonl", DATA_DIR "/mysql.jsonl", DATA_DIR "/clients.jsonl" };
+static const size_t expected_counts[FILES] = { 26, 19, 10 };
+static struct conversation *all[FILES];
+static size_t counts[FILES];
 
 static int load(void **state)
 {
     (void)state;
-    all[0] = conversations_load(DATA_DIR "/dm.jsonl", &counts[0]);
-    all[1] = conversations_load(DATA_DIR "/mysql.jsonl", &counts[1]);
+    for (int i = 0; i < FILES; i++)
+        all[i] = conversations_load(files[i], &counts[i]);
     return 0;
 }
 
 static int unload(void **state)
 {
     (void)state;
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < FILES; i++)
         conversations_free(all[i], counts[i]);
     return 0;
 }
@@ -34,9 +39,8 @@ static int unload(void **state)
 /* Run |test| on each conversation. */
 static void each_conversation(void (*test)(const struct conversation *c))
 {
-    assert_int_equal(counts[0], DM_CONVERSATIONS);
-    assert_int_equal(counts[1], OWN_CONVERSATIONS);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < FILES; i++) {
+        assert_int_equal(counts[i], expected_counts[i]);
         for (size_t k = 0; k < counts[i]; k++)
             test(&all[i][k]);
     }
@@ -72,32 +76,55 @@ static struct snapshot *reference_make(const struct conversation *c)
     return reference;
 }
 
-/* As they came, with one more split at |split|; stops when the turn behind the split has been fed. */
-static void play_split(const struct conversation *c, const struct snapshot *reference, size_t split)
+/*
+ * A turn with one more split, at |split|; |before| has been fed its bytes up to |at|. What is fed now is what is around the
+ * split: more than a tracker looks at together, or keeps.
+ */
+static void play_split(const struct conversation *c, const struct turn *turn, const struct snapshot *reference,
+                       const struct player *before, size_t at, size_t split)
 {
     struct player p;
-    size_t offset = 0;
-    player_start(&p, NULL);
-    for (size_t i = 0; i < c->count && offset <= split; i++) {
-        const struct turn *turn = &c->turns[i];
-        if (turn->bytes == NULL) continue;
-        size_t first = split > offset && split - offset < turn->len ? split - offset : 0;
-        if (first > 0) {
-            assert_int_equal(player_feed(&p, turn->from, turn->bytes, first), 0);
-            expect_snapshot(c, offset + first, &p, &reference[offset + first]);
-        }
-        assert_int_equal(player_feed(&p, turn->from, turn->bytes + first, turn->len - first), 0);
-        offset += turn->len;
-        expect_snapshot(c, offset, &p, &reference[offset]);
-    }
+    size_t after = turn->len - split < AROUND_LEN ? turn->len - split : AROUND_LEN;
+    player_copy(&p, before);
+    assert_int_equal(player_feed(&p, turn->from, turn->bytes + at, split - at), 0);
+    expect_snapshot(c, split, &p, &reference[split]);
+    assert_int_equal(player_feed(&p, turn->from, turn->bytes + split, after), 0);
+    expect_snapshot(c, split + after, &p, &reference[split + after]);
     player_stop(&p);
+}
+
+static size_t splits_seen;
+
+/* |p| has been fed all turns before, and is fed this one; |reference| begins at the turn. */
+static void split_turn(const struct conversation *c, const struct turn *turn, const struct snapshot *reference,
+                       struct player *p)
+{
+    size_t at = 0;
+    for (size_t split = 1; split < turn->len; split++, splits_seen++) {
+        if (split - at >= 2 * AROUND_LEN) {
+            assert_int_equal(player_feed(p, turn->from, turn->bytes + at, AROUND_LEN), 0);
+            at += AROUND_LEN;
+        }
+        play_split(c, turn, reference, p, at, split);
+    }
+    assert_int_equal(player_feed(p, turn->from, turn->bytes + at, turn->len - at), 0);
+    expect_snapshot(c, turn->len, p, &reference[turn->len]);
+    splits_seen++; /* the recording itself is split behind it */
 }
 
 static void check_every_split(const struct conversation *c)
 {
     struct snapshot *reference = reference_make(c);
-    for (size_t split = 1; split < c->total && split < SPLITS_MAX; split++)
-        play_split(c, reference, split);
+    struct player p;
+    size_t offset = 0;
+    player_start(&p, NULL);
+    for (size_t i = 0; i < c->count; i++) {
+        if (c->turns[i].bytes == NULL || c->turns[i].len == 0) continue;
+        split_turn(c, &c->turns[i], reference + offset, &p);
+        offset += c->turns[i].len;
+    }
+    assert_int_equal(offset, c->total);
+    player_stop(&p);
     free(reference);
 }
 
@@ -105,7 +132,14 @@ static void check_every_split(const struct conversation *c)
 static void test_split_at_every_byte(void **state)
 {
     (void)state;
+    size_t bytes_seen = 0;
+    splits_seen = 0;
     each_conversation(check_every_split);
+    for (int i = 0; i < FILES; i++) {
+        for (size_t k = 0; k < counts[i]; k++)
+            bytes_seen += all[i][k].total;
+    }
+    assert_int_equal(splits_seen, bytes_seen);
 }
 
 /* All that one side sent until the other one spoke goes in at once (|seed| 0), or in pieces of random lengths. */
