@@ -308,7 +308,8 @@ static void do_resume(struct source *s, uint32_t op)
         return;
     }
     const struct backend *active = source_active(s);
-    if (consumer_set_server(s->consumer, active == NULL ? "" : active->pin) != 0)
+    bool is_known = active != NULL && !fault_is_on("hurry-relay");
+    if (consumer_set_server(s->consumer, is_known ? active->pin : "") != 0)
         log_warn("the active server's uuid cannot be told to the consumer", LOG_STR("source", s->config->source_id));
     consumer_resume(s->consumer, s->run.plan, s->config->limits.pause_timeout_ms, on_resumed, asked_new(s, op));
 }
@@ -385,7 +386,8 @@ static void do_park(struct source *s, uint32_t op)
     uint32_t left = fault_is_on("skip-park") ? 0 : sessions_unparked_count(s->sessions);
     snprintf(text, sizeof text, "binlog streams: %u, inside a transaction: %u", sessions_stream_count(s->sessions),
              left);
-    consumer_set_streams_whole(s->consumer, left == 0 && !fault_is_on("skip-park"));
+    bool are_whole = (left == 0 && !fault_is_on("skip-park")) || fault_is_on("resume-cut-relay");
+    consumer_set_streams_whole(s->consumer, are_whole);
     const struct cutover_event ev = { .type = CUTOVER_EV_PARKED, .op = op, .count = left, .text = text };
     switch_event(s, &ev);
 }
