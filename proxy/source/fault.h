@@ -4,7 +4,13 @@
 #include <stdbool.h>
 
 #ifdef SLUICE_FAULTS
-/* fault_is_on - "skip-drain", "skip-gate", "skip-park", "flip-unrecorded". Any thread. */
+/*
+ * fault_is_on - any thread.
+ *   "skip-drain", "skip-gate", "skip-park", "flip-unrecorded"
+ *   "skip-delivered"    the gate does not ask for D          "skip-errant"  nor for errant transactions
+ *   "resume-cut-relay"  a relay whose stream was not parked is paused and resumed, not stopped and started anew
+ *   "hurry-relay"       a resumed relay is not waited for until it reads the new server's binlog
+ */
 bool fault_is_on(const char *name);
 /*
  * fault_pause_at - SLUICE_FAULT_PAUSE=PHASE:PATH[,PHASE:PATH…]: when a switch enters this phase, and before anything of

@@ -10,6 +10,7 @@
 #include "core/checks_dm.h"
 #include "core/error.h"
 #include "core/mem.h"
+#include "source/fault.h"
 #include "source/state.h"
 #include "upstream/local_sockets.h"
 
@@ -86,7 +87,9 @@ static void fill_delivered(const struct source *s, const struct reading *r, cons
     in->accepted_loss = loss;
     /* D stands for a consumer that cannot tell; where no stream ever passed there is none that could miss anything. */
     in->delivered_is_reader = !r->consumer_is_known && (s->has_streamed || !s->delivered.is_known);
-    if (r->snapshot != NULL) {
+    if (fault_is_on("skip-delivered")) {
+        in->delivered_rule = GTID_GATE_DELIVERED_SKIP;
+    } else if (r->snapshot != NULL) {
         in->delivered_rule = GTID_GATE_DELIVERED_KNOWN;
         in->delivered = r->snapshot;
     } else {
@@ -100,7 +103,9 @@ static void fill_errant(const struct reading *r, const struct gtid_set *old_know
     in->accepted_errant = r->options->accept_errant;
     in->accepted_errant_uuids = (const uint8_t(*)[GTID_UUID_BYTES])r->options->accept_errant_uuids;
     in->accepted_errant_uuid_count = r->options->accept_errant_uuid_count;
-    if (r->kind == READING_NEW && r->from != NULL) {
+    if (fault_is_on("skip-errant")) {
+        in->errant_rule = GTID_GATE_ERRANT_SKIP;
+    } else if (r->kind == READING_NEW && r->from != NULL) {
         /* The old server goes on writing, so of its own only GATE can judge. What was written on the new one since is told by its UUID. */
         bool can_tell = r->old_at_empty != NULL && !r->old_replicates && in->errant_uuid != NULL;
         in->errant_rule = can_tell ? GTID_GATE_ERRANT_OLD_ALIVE : GTID_GATE_ERRANT_SKIP;
@@ -224,7 +229,8 @@ static void add_unread(const struct source *s, struct reading *r, const struct g
     struct gtid_set *missing = NULL;
     char ranges[400];
     if (!s->delivered.is_known || old_known == NULL || r->kind == READING_NEW) return;
-    if (gtid_set_subtract(old_known, executed, &missing) == 0 && !gtid_set_is_empty(missing)) {
+    if (gtid_set_subtract(old_known, executed, &missing) == 0 && gtid_set_remove_set(missing, s->delivered.all) == 0 &&
+        !gtid_set_is_empty(missing)) {
         gtid_set_describe(missing, ranges, sizeof ranges);
         check_add(
             &r->gate_checks, "C04", "old-in-new", CHECK_WARN,

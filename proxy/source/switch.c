@@ -330,7 +330,8 @@ static void do_resume(struct source *s, uint32_t op)
     }
     const struct backend *active = source_active(s);
     s->run.waiting[0] = '\0';
-    if (consumer_set_server(s->consumer, active == NULL ? "" : active->pin) != 0)
+    bool is_known = active != NULL && !fault_is_on("hurry-relay");
+    if (consumer_set_server(s->consumer, is_known ? active->pin : "") != 0)
         log_warn("the active server's uuid cannot be told to the consumer", LOG_STR("source", s->config->source_id));
     consumer_set_progress(s->consumer, on_progress, s);
     consumer_resume(s->consumer, s->run.plan, s->config->limits.pause_timeout_ms, on_resumed, asked_new(s, op));
@@ -446,7 +447,9 @@ static void do_park(struct source *s, uint32_t op)
     uint32_t left = fault_is_on("skip-park") ? 0 : sessions_unparked_count(s->sessions);
     snprintf(text, sizeof text, "binlog streams: %u, inside a transaction: %u", sessions_stream_count(s->sessions),
              left);
-    struct gtid_set *told = fault_is_on("skip-park") ? NULL : streams_told(s, left);
+    struct gtid_set *told = fault_is_on("resume-cut-relay") ? gtid_set_new() /* as if nothing had been sent to it */
+                            : fault_is_on("skip-park")      ? NULL
+                                                            : streams_told(s, left);
     consumer_set_delivered(s->consumer, told);
     gtid_set_del(told);
     const struct cutover_event ev = { .type = CUTOVER_EV_PARKED, .op = op, .count = left, .text = text };

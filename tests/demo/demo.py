@@ -4,27 +4,14 @@
 Two switches, live: A and B replicate from each other, a third server replicates from the source through Sluice, a
 writer never stops, and clients of every kind use the proxy. Every figure at the end was measured in this run.
 """
-import pathlib
-import shutil
-import signal
 import subprocess
-import sys
 import time
 
-HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "lib"))
+from stage import FOLDER, main, say
+from sluicetest import BinlogStream, IdleInTransaction, IdlePool, LongSelect, Reconnecting
+from sluicetest import Sampler, Server, Sluice, Writer, circular, mysql_version, wait_until
 
-from sluicetest import BinlogStream, IdleInTransaction, IdlePool, LongSelect, Processes, Reconnecting  # noqa: E402
-from sluicetest import Sampler, Server, Sluice, Writer, circular, descendants, mysql_version, wait_until  # noqa: E402
-
-FOLDER = HERE.parent.parent / "build" / "demo"
 SOURCE = "mysql-01"
-BEGAN = time.monotonic()
-
-
-def say(text=""):
-    """One line, with the seconds since the demo began."""
-    print(f"[{time.monotonic() - BEGAN:5.1f}] {text}" if text else "", flush=True)
 
 
 class Demo:
@@ -173,23 +160,5 @@ class Demo:
         return good
 
 
-def main():
-    """Run in build/demo, and leave no process."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir(parents=True)
-    processes = Processes()
-    try:
-        good = Demo(processes).run()
-    finally:
-        processes.end_all()
-    assert not descendants(), f"left: {descendants()}"
-    say("done; all processes are ended, files are in build/demo" if good else "FAILED: see the figures above")
-    return 0 if good else 1
-
-
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    main(Demo)

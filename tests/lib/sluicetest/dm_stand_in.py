@@ -9,7 +9,8 @@ so that a pause inside a large one leaves a part of it; a pause waits a while fo
 closed by a KILL over a new connection; three connections of a pool stay open through a pause; a poll opens a
 connection now and then, and so does every query-status; an error pause is resumed by itself; the relay keeps sub
 directories and reads a new server's binlog from the beginning, and its reader counts a GTID as seen at its first
-event; the validator keeps a stream of its own through pause-task.
+event; the validator keeps a stream of its own through pause-task; safe mode ends behind what was sent when the task
+ended, and where the sets do not contain each other, positions are compared, of whichever servers.
 """
 import contextlib
 import json
@@ -20,8 +21,9 @@ import time
 import pymysql
 
 from .dm_api import Doors, encode
-from .dm_binlog import (DELETE_ROWS, GTID, QUERY, TABLE_MAP, UPDATE_ROWS, WRITE_ROWS, GtidSet, Stream, TableMap,
+from .dm_binlog import (DELETE_ROWS, GTID, QUERY, ROTATE, TABLE_MAP, UPDATE_ROWS, WRITE_ROWS, GtidSet, Stream, TableMap,
                         connect)
+from .dm_calls import DmCalls
 from .dm_sources import Sources
 
 ERRORS = (pymysql.Error, OSError, ValueError)
@@ -123,6 +125,16 @@ class Unit:
         if stream:
             stream.close()
 
+    def die(self):
+        """Its process is killed: no KILL is sent and nothing waited for. Returns whether it ran."""
+        with self.lock:
+            did_run, stream = self.stage == "Running", self.stream
+            if stream and hasattr(stream, "abandon"):
+                stream.abandon()
+            self.end("Paused" if did_run else self.stage)
+            self.is_canceled, self.failure = None, None
+            return did_run
+
     def work(self):
         """What the unit does until it is told to end."""
         raise NotImplementedError
@@ -170,6 +182,9 @@ class Task(Unit):
         self._gtid, self._tables, self._keys, self._down = None, {}, {}, None
         self._flushed_at, self.events = time.monotonic(), 0
         self._stop_at_boundary, self._abort, self.is_killed = False, threading.Event(), False
+        self._file, self._position = "", 0
+        self._exit_safe = None  # (set, file, position): behind it safe mode ends; None: it ended
+        self._safe_until, self._is_stuck = 0.0, False
         self.validator = Validator(self)
         self.locks, self.blocking = "", []
         self.pool = []
@@ -193,8 +208,28 @@ class Task(Unit):
             connection._force_close()  # pylint: disable=protected-access
         self.pool = []
 
+    def die(self):
+        self.is_killed = True
+        self._abort.set()
+        did_run = super().die()
+        self.is_killed = False
+        self.close_pool()
+        return did_run
+
+    def _is_safe(self):
+        """Whether rows are replaced, as they may be there already."""
+        if self.dm.safe_mode or time.monotonic() < self._safe_until:
+            return True
+        if self._exit_safe is None:
+            return False
+        now, (gtids, *at) = self._applied, self._exit_safe
+        is_behind = not gtids.contains(now) and (now.contains(gtids) or [self._file, self._position] > at)
+        if is_behind:
+            self._exit_safe = None
+        return not is_behind
+
     def work(self):
-        self._stop_at_boundary = False
+        self._stop_at_boundary = self._is_stuck = False
         self._abort.clear()
         self._ask_pool()
         self._applied, self._gtid = self.flushed.copy(), None
@@ -213,8 +248,14 @@ class Task(Unit):
         if self._down:
             self._down.close()
             self._down = None
-        if not self.is_killed:
-            self.flush()
+        if self.is_killed:
+            self._safe_until = time.monotonic() + 2 * self.dm.flush_s
+            return
+        if self._gtid and not self._is_stuck:
+            sent = self._applied.copy()
+            sent.add(*self._gtid)
+            self._exit_safe = (sent, self._file, self._position)
+        self.flush()
 
     def flush(self):
         """Write the checkpoint: what has come whole."""
@@ -224,13 +265,17 @@ class Task(Unit):
         """DM waits up to 10 s for the transaction's end; what is applied by then stays."""
         self._stop_at_boundary = True
         deadline = time.monotonic() + self.dm.pause_wait_s
-        while self._gtid is not None and time.monotonic() < deadline and self._thread and self._thread.is_alive():
+        while (self._gtid is not None and time.monotonic() < deadline and not self._abort.is_set() and self._thread
+               and self._thread.is_alive()):
             time.sleep(0.005)
         self._abort.set()
         super().hurry()
 
     def _take(self, event):
-        if event.type == GTID:
+        self._position = event.position or self._position
+        if event.type == ROTATE:
+            self._file = event.file()
+        elif event.type == GTID:
             self._gtid = event.gtid
         elif event.type == TABLE_MAP:
             table = TableMap(event.body)
@@ -265,9 +310,10 @@ class Task(Unit):
         return self._keys[name]
 
     def _apply(self, event, table):
-        """Safe mode: REPLACE for an insert, DELETE and REPLACE for an update. A batch is a transaction downstream."""
+        """In safe mode REPLACE for an insert, DELETE and REPLACE for an update. A batch is a transaction downstream."""
         if table.schema != self.dm.schema:
             return
+        verb = "REPLACE" if self._is_safe() else "INSERT"
         rows, target = table.rows(event), f"`{table.schema}`.`{table.table}`"
         self.events += len(rows)
         for at in range(0, len(rows), self.dm.batch):
@@ -278,14 +324,20 @@ class Task(Unit):
                 [old[0] for old, _ in batch] if event.type == UPDATE_ROWS else []
             there = [] if event.type == DELETE_ROWS else \
                 [new for _, new in batch] if event.type == UPDATE_ROWS else batch
-            with self._down.cursor() as cursor:
-                if gone:
-                    cursor.execute(f"DELETE FROM {target} WHERE `{self._key(table)}` IN %s", (gone,))
-                if there:
-                    marks = ", ".join(["%s"] * len(there[0]))
-                    cursor.executemany(f"REPLACE INTO {target} VALUES ({marks})", there)
+            if gone:
+                self._execute(f"DELETE FROM {target} WHERE `{self._key(table)}` IN %s", [(gone,)])
+            if there:
+                self._execute(f"{verb} INTO {target} VALUES ({', '.join(['%s'] * len(there[0]))})", there)
             if self.dm.batch_delay_s:
                 self._abort.wait(self.dm.batch_delay_s)
+
+    def _execute(self, sql, rows):
+        try:
+            with self._down.cursor() as cursor:
+                cursor.executemany(sql, rows)
+        except pymysql.IntegrityError as error:
+            self._is_stuck = True
+            raise Failure(10006, "execute statement failed: commit: " + _text_of(error), _text_of(error)) from error
 
     def _sync_json(self, master):
         return {"totalEvents": str(self.events), "totalTps": "0", "recentTps": "0", "masterBinlog": master.position,
@@ -421,17 +473,19 @@ class DmStandIn(Sources):
     |downstream| is a Server.
 
     |flush_s|, |poll_s|, |check_s|, |pause_wait_s| are DM's 30, 30, 5 and 10 s, scaled; |batch| rows are a transaction
-    downstream, with |batch_delay_s| in between. |relay_delay_s| slows the relay. |override|: {(method, path's begin):
-    (status, body)} answers in DM's place.
+    downstream, with |batch_delay_s| in between. |relay_delay_s| slows the relay. |safe_mode| is the task's key.
+    |override|: {(method, path's begin): (status, body)} answers in DM's place. |others|: {source: {task: stage}},
+    sources that are not ours.
     """
 
     def __init__(self, upstream_port, downstream, source_id="mysql-01", relay=False, tls=None, schema="test",
                  flush_s=2.0, poll_s=1.0, check_s=0.3, pause_wait_s=1.0, batch=50, batch_delay_s=0.0,
-                 relay_delay_s=0.0):
+                 relay_delay_s=0.0, safe_mode=True):
         self.upstream_port, self.downstream, self.source_id, self.schema = upstream_port, downstream, source_id, schema
         self.flush_s, self.poll_s, self.check_s, self.pause_wait_s = flush_s, poll_s, check_s, pause_wait_s
         self.batch, self.batch_delay_s, self.relay_delay_s = batch, batch_delay_s, relay_delay_s
-        self.status_timeout_s = 30
+        self.safe_mode, self.status_timeout_s = safe_mode, 30
+        self.worker, self.others, self._more_doors = "worker1", {}, []
         self.from_host, self.from_port = "127.0.0.1", upstream_port
         self.enable_gtid, self.has_leader, self.is_bound = True, True, True
         self.locks = []
@@ -468,6 +522,11 @@ class DmStandIn(Sources):
         """master-addr."""
         return self.doors.address
 
+    @property
+    def api(self):
+        """What a person asks and orders."""
+        return DmCalls(self.address, self.source_id)
+
     def next_server_id(self):
         """Another one for each stream."""
         self._server_id += 1
@@ -488,19 +547,31 @@ class DmStandIn(Sources):
             task.validator.start()
         return task
 
-    def restart_worker(self):
-        """kill -9 of dm-worker and a new one: stages are kept, results are gone, S is what was written."""
-        for task in self.tasks.values():
-            was, task.is_killed = task.stage, True
-            if task.stream and hasattr(task.stream, "abandon"):
-                task.stream.abandon()  # a process that is killed sends no KILL
-            task.end("Paused")
-            task.is_killed = False
-            task.close_pool()
+    def restart_worker(self, is_other=False):
+        """
+        kill -9 of dm-worker and a new one: stages are kept, results are gone, S is what was written. |is_other|: the
+        source goes to another worker, which has no relay files.
+        """
+        tasks = list(self.tasks.values())
+        validators = [task.validator for task in tasks]
+        ran = [unit for unit in [*tasks, *validators, self.relay] if unit.die()]
+        if is_other:
+            self.worker = "worker" + str(int(self.worker[6:]) + 1)
+            self.relay.sub_dir, self.relay.files, self.relay.number = "", [], 0
+            self.relay.gtids = min((task.flushed for task in tasks), key=str).copy()
+        for task in tasks:
             task.open_pool()
-            task.is_canceled, task.failure = None, None
-            if was == "Running":
-                task.start()
+        for unit in reversed(ran):
+            unit.start()
+
+    def add_master(self):
+        """The address of one more master."""
+        self._more_doors.append(Doors(self, tls=self._tls))
+        return self._more_doors[-1].address
+
+    def end_master(self):
+        """The first master is gone; the others lead."""
+        self.doors.close()
 
     def restart_master(self, gap_s=0.0):
         """The master's port goes away and comes back."""
@@ -512,7 +583,8 @@ class DmStandIn(Sources):
     def stop(self):
         """End all."""
         self._stop.set()
-        self.doors.close()
+        for doors in [self.doors, *self._more_doors]:
+            doors.close()
         for task in self.tasks.values():
             for unit in (task, task.validator):
                 if unit.stream and hasattr(unit.stream, "abandon"):
@@ -617,10 +689,20 @@ class DmStandIn(Sources):
                 found.append(task.to_json(master))
         with self.relay.lock:
             relay = self.relay.to_json(master)
-        return {"result": True, "msg": "", "sources": [
-            {"result": True, "msg": "" if found else "no sub task started",
-             "sourceStatus": {"source": self.source_id, "worker": "worker1", "result": None, "relayStatus": relay},
-             "subTaskStatus": found}]}
+        ours = {"result": True, "msg": "" if found else "no sub task started",
+                "sourceStatus": {"source": self.source_id, "worker": self.worker, "result": None, "relayStatus": relay},
+                "subTaskStatus": found}
+        return {"result": True, "msg": "", "sources": [ours, *self._status_of_others(name, sources, master)]}
+
+    def _status_of_others(self, name, sources, master):
+        """The first task of ours stands for theirs, but for the stage."""
+        for source, stages in {} if sources else self.others.items():
+            chosen = {task: stage for task, stage in stages.items() if name in ("", task)}
+            like = next(iter(self.tasks.values())).to_json(master)
+            yield {"result": True, "msg": "",
+                   "sourceStatus": {"source": source, "worker": "worker9", "result": None, "relayStatus": None},
+                   "subTaskStatus": [{**like, "name": task, "stage": stage, "result": None}
+                                     for task, stage in chosen.items()]}
 
     def _operate_task(self, name, body):
         op = {"Pause": 2, "Resume": 3, "Delete": 7, "Stop": 1}.get(body.get("op"), body.get("op"))
@@ -629,6 +711,8 @@ class DmStandIn(Sources):
         if name not in self.tasks:
             text = f"task {name} has no source or not exist, please check the task name and status"
             return {"op": word, "result": False, "msg": text, "sources": []}
+        for source in [one for one in self.others if one in sources or not body.get("sources")]:
+            self.others[source][name] = "Paused" if word == "Pause" else "Running"
         if sources != [self.source_id]:
             text = (f"[code=46017:class=dm-master:scope=internal:level=medium], Message: sources [{' '.join(sources)}] "
                     "need to be operate not exist")
@@ -647,7 +731,7 @@ class DmStandIn(Sources):
             elif task.stage == "Paused":
                 task.start()
         return {"op": word, "result": True, "msg": "", "sources": [
-            {"result": True, "msg": msg, "source": self.source_id, "worker": "worker1"}]}
+            {"result": True, "msg": msg, "source": self.source_id, "worker": self.worker}]}
 
     def _source_config(self, name):
         if name != self.source_id or not self.source_is_there:
@@ -660,7 +744,7 @@ class DmStandIn(Sources):
     def _members(self):
         leader = {"msg": "", "name": "master1" if self.has_leader else "",
                   "addr": self.address if self.has_leader else ""}
-        worker = {"name": "worker1", "addr": "127.0.0.1:8262", "stage": "bound" if self.is_bound else "free",
+        worker = {"name": self.worker, "addr": "127.0.0.1:8262", "stage": "bound" if self.is_bound else "free",
                   "source": self.source_id if self.is_bound else ""}
         return {"result": True, "msg": "", "members": [
             {"leader": leader},
@@ -670,7 +754,7 @@ class DmStandIn(Sources):
             {"worker": {"msg": "", "workers": [worker]}}]}
 
     def _taken(self, result_field=1, msg=""):
-        mine = encode({1: 0 if msg else 1, 2: msg, 3: self.source_id, 4: "worker1"})
+        mine = encode({1: 0 if msg else 1, 2: msg, 3: self.source_id, 4: self.worker})
         return encode({result_field: 1, result_field + 2: mine})
 
     def _grpc_worker_relay(self, message):
@@ -686,7 +770,7 @@ class DmStandIn(Sources):
                     self.relay.end("Paused")
             elif op == 3 and self.relay.stage == "Paused":
                 self.relay.start()
-        return encode({1: op, 2: 1, 4: encode({1: 1, 3: self.source_id, 4: "worker1"})})
+        return encode({1: op, 2: 1, 4: encode({1: 1, 3: self.source_id, 4: self.worker})})
 
     def _grpc_relay(self, message):
         op, source, workers = message[1][0], message[2][0].decode(), [worker.decode() for worker in message.get(3, [])]

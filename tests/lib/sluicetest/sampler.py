@@ -121,6 +121,16 @@ class Sampler:
                 most = max(most, 1 + others)
         return most
 
+    def seconds_at_once(self):
+        """How long two servers certainly had counted sessions at the same time."""
+        certain = [_merge((s.first[1], s.last[0]) for s in self._sessions(server.name)) for server in self._servers]
+        total = 0.0
+        for at, spans in enumerate(certain):
+            for begin, end in spans:
+                for other_begin, other_end in sum(certain[at + 1:], []):
+                    total += max(0.0, min(end, other_end) - max(begin, other_begin))
+        return total
+
 
 def _merge(spans):
     """Sorted, disjoint spans out of any; spans that end before they begin are none."""
