@@ -96,8 +96,8 @@ SLUICE_MUSTCHECK int consumer_plan(const struct consumer *c, const struct consum
 SLUICE_MUSTCHECK int consumer_plan_flip(const struct consumer *c, const char *plan, const char *executed,
                                         char **out_json, struct upstream_error *error);
 /*
- * consumer_set_progress - |fn| is told what a pause or a resume that takes long waits for, when that changes, at most every two
- * seconds. On the source's loop, never from inside a call.
+ * consumer_set_progress - |fn| is told what a pause or a resume that takes long waits for, when that changes, after two
+ * seconds, then ever more rarely, every 30 s at last. On the source's loop, never from inside a call.
  */
 void consumer_set_progress(struct consumer *c, consumer_progress_fn fn, void *arg);
 /*

@@ -17,13 +17,14 @@
 #include "sluice/gtid.h"
 
 enum {
-    WAIT_MS = 100,         /* between two looks at something that moves by itself */
-    BACKOFF_MS = 200,      /* after a failure, doubled up to */
-    BACKOFF_MS_MAX = 3000, /* this */
-    RELAY_READS_MS = 3000, /* a relay that runs has read what is on its way to it, or it is stopped */
-    STATUS_MS = 10000,     /* one look, within a pause or a resume */
-    EXTRA_MS_MIN = 50,     /* what a question about circumstances needs of the time at least */
-    PROGRESS_MS = 2000,    /* between two words about what is waited for */
+    WAIT_MS = 100,           /* between two looks at something that moves by itself */
+    BACKOFF_MS = 200,        /* after a failure, doubled up to */
+    BACKOFF_MS_MAX = 3000,   /* this */
+    RELAY_READS_MS = 3000,   /* a relay that runs has read what is on its way to it, or it is stopped */
+    STATUS_MS = 10000,       /* one look, within a pause or a resume */
+    EXTRA_MS_MIN = 50,       /* what a question about circumstances needs of the time at least */
+    PROGRESS_MS = 2000,      /* between two words about what is waited for, doubled up to */
+    PROGRESS_MS_MAX = 30000, /* this: it may take hours, and each is a step */
 };
 
 enum op_kind { OP_STATUS, OP_PAUSE, OP_RESUME };
@@ -67,6 +68,7 @@ struct dm {
     consumer_progress_fn progress_fn;
     void *progress_arg;
     char told[DM_TEXT_LEN + 1];
+    uint32_t tell_ms; /* from one word to the next */
     bool is_closing, client_is_closed;
     unsigned timers; /* of operations, not yet closed */
     void (*on_closed)(void *arg);
@@ -408,8 +410,9 @@ static void tell_progress(struct op *op, const char *text)
 {
     struct dm *dm = op->dm;
     uint64_t now = uv_now(dm->loop);
-    if (dm->progress_fn == NULL || now - op->told_ms < PROGRESS_MS || strcmp(dm->told, text) == 0) return;
+    if (dm->progress_fn == NULL || now - op->told_ms < dm->tell_ms || strcmp(dm->told, text) == 0) return;
     op->told_ms = now;
+    dm->tell_ms = dm->tell_ms * 2 > PROGRESS_MS_MAX ? PROGRESS_MS_MAX : dm->tell_ms * 2;
     snprintf(dm->told, sizeof dm->told, "%s", text);
     dm->progress_fn(dm->progress_arg, text);
 }
@@ -624,6 +627,7 @@ void dm_pause(struct dm *dm, const char *plan, uint32_t timeout_ms, consumer_don
     if (op == NULL) return;
     keep_plan(op, plan, &dm->paused, &dm->has_paused);
     dm->told[0] = '\0';
+    dm->tell_ms = PROGRESS_MS;
     order_begin(op);
 }
 
@@ -637,6 +641,7 @@ static int take_kept_goal(struct dm *dm, const char *plan, struct dm_resume *r)
         gtid_set_del(dm->goal);
         dm->goal_plan = copy;
         dm->goal = NULL;
+        dm->tell_ms = PROGRESS_MS; /* not at each try of the same resume */
     }
     if (r->goal != NULL || dm->goal == NULL) return 0;
     r->goal = gtid_set_copy(dm->goal);

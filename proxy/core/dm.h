@@ -201,6 +201,9 @@ struct dm_pause {
 void dm_next_pause(const struct dm_plan *plan, const struct dm_source *s, const struct dm_pause *p,
                    struct dm_next *out);
 
+/* Looks in a row that make a verdict, and those after which a task that was in error before is not waited for. */
+enum { DM_STEADY_LOOKS = 5, DM_ERROR_LOOKS = 25 };
+
 /* How far a resume has come: kept by the driver between two calls. */
 struct dm_resume {
     const char *server_uuid; /* of the server that DM reads from now on; "" when not known */
@@ -212,6 +215,7 @@ struct dm_resume {
     bool *tasks_ordered; /* one a task of the plan */
     bool *validators_ordered;
     bool relay_is_ordered;
+    unsigned relay_looks; /* in a row at which the relay had passed the tasks */
 };
 
 /* dm_resume_init - 0 or SLUICE_ERR_NOMEM; the goal is of |plan|, NULL where it has none. |server_uuid| is borrowed. */
@@ -224,8 +228,6 @@ void dm_resume_free(struct dm_resume *r);
 void dm_next_resume(const struct dm_plan *plan, const struct dm_source *s, struct dm_resume *r, struct dm_next *out);
 
 /* ---- verified: looked at from time to time after a resume ---- */
-
-enum { DM_STEADY_LOOKS = 5, DM_ERROR_LOOKS = 25 };
 
 /* What earlier looks saw: zeros before the first one; dm_verify_free(). */
 struct dm_verify {

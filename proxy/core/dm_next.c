@@ -123,9 +123,19 @@ void dm_resume_free(struct dm_resume *r)
     *r = (struct dm_resume){ 0 };
 }
 
-/* It writes into the new server's sub directory and has there all that the tasks already have. */
-static bool relay_has_passed(const struct dm_plan *plan, const struct dm_source *s, const struct dm_resume *r,
-                             struct dm_next *out)
+/* Still to be resumed: neither ordered to run nor running. */
+static bool task_waits(const struct dm_plan *plan, const struct dm_source *s, const struct dm_resume *r, size_t at)
+{
+    const struct dm_task *t = dm_find_task(s, plan->tasks[at]);
+    return !r->tasks_ordered[at] && (t == NULL || t->stage != DM_STAGE_RUNNING);
+}
+
+/*
+ * It writes into the new server's sub directory and has there all that the tasks have which wait for it. Those that run do not: a
+ * relay that was started anew is looked at when all is verified.
+ */
+static bool relay_passes(const struct dm_plan *plan, const struct dm_source *s, const struct dm_resume *r,
+                         struct dm_next *out)
 {
     const struct dm_relay *relay = &s->relay;
     size_t len = strlen(dm_text_of(r->server_uuid));
@@ -137,7 +147,7 @@ static bool relay_has_passed(const struct dm_plan *plan, const struct dm_source 
     for (size_t i = 0; i < plan->task_count; i++) {
         const struct dm_task *t = dm_find_task(s, plan->tasks[i]);
         uint64_t has = 0, lag = t == NULL ? 0 : dm_relay_lag(relay, t, &has);
-        if (lag == 0) continue;
+        if (lag == 0 || !task_waits(plan, s, r, i)) continue;
         next(out, DM_ACT_WAIT, i, "", "");
         snprintf(out->text, sizeof out->text,
                  "the relay reads the new server's binlog again, and task %.100s waits: it has %" PRIu64
@@ -146,6 +156,22 @@ static bool relay_has_passed(const struct dm_plan *plan, const struct dm_source 
         return false;
     }
     return true;
+}
+
+/* DM makes the new sub directory with the old set in it, and only then lets that fall: seen once, it may yet fall back. */
+static bool relay_has_passed(const struct dm_plan *plan, const struct dm_source *s, struct dm_resume *r,
+                             struct dm_next *out)
+{
+    size_t waiting = 0;
+    for (size_t i = 0; i < plan->task_count; i++)
+        waiting += task_waits(plan, s, r, i) ? 1 : 0;
+    if (waiting == 0) return true;
+    bool has_passed = relay_passes(plan, s, r, out);
+    r->relay_looks = has_passed ? r->relay_looks + 1 : 0;
+    if (!has_passed || r->relay_looks >= DM_STEADY_LOOKS) return has_passed;
+    next(out, DM_ACT_WAIT, 0, "the relay has passed the tasks, and is looked at for a moment, as it may yet fall back",
+         "");
+    return false;
 }
 
 static bool resume_relay(const struct dm_plan *plan, const struct dm_source *s, struct dm_resume *r,
@@ -167,7 +193,7 @@ static bool resume_tasks(const struct dm_plan *plan, const struct dm_source *s, 
 {
     for (size_t i = 0; i < plan->task_count; i++) {
         const struct dm_task *t = dm_find_task(s, plan->tasks[i]);
-        if (r->tasks_ordered[i] || (t != NULL && t->stage == DM_STAGE_RUNNING)) continue;
+        if (!task_waits(plan, s, r, i)) continue;
         if (t != NULL && t->stage == DM_STAGE_PAUSED) {
             next(out, DM_ACT_RESUME_TASK, i, "resume task", t->name);
         } else {

@@ -160,8 +160,15 @@ static int look_at_sets(struct look *l)
 
 static int look_at_all(struct look *l)
 {
+    char tasks[DM_TEXT_LEN + 1];
     int rv = look_at_tasks(l);
-    if (rv == 0) rv = look_at_relay(l);
+    snprintf(tasks, sizeof tasks, "%s", l->text);
+    int relay_rv = look_at_relay(l); /* a task may stand still for it: then its progress counts all the same */
+    if (rv != 0) {
+        snprintf(l->text, sizeof tasks, "%s", tasks);
+    } else {
+        rv = relay_rv;
+    }
     if (rv == 0) rv = look_at_streams(l);
     return rv != 0 ? rv : look_at_sets(l);
 }

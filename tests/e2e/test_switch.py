@@ -8,7 +8,7 @@ from sluicetest import (BinlogStream, IdleInTransaction, IdlePool, LongSelect, R
                         note_figures, wait_until)
 
 SWITCHES = 20
-READ_LIMIT_S = 15.0  # a held client waits for hold-timeout (8 s) and a connection at most; the rest is a loaded machine's
+READ_LIMIT_S = 15.0  # a held client waits for hold-timeout (8 s) and a connection at most; the rest is noise
 
 
 class Load:

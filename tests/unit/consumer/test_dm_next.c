@@ -392,6 +392,14 @@ static void test_resume_order_with_relay(void **state)
     expect_resume(&plan, &r, STATUS(RELAY("Running", "null", B ".000002", A ":1-13"), PAUSED_T1), DM_ACT_WAIT,
                   "binlog again");
     expect_resume(&plan, &r, STATUS(RELAY("Running", "null", B ".000002", ""), PAUSED_T1), DM_ACT_WAIT, "binlog again");
+    for (unsigned i = 1; i < DM_STEADY_LOOKS; i++)
+        expect_resume(&plan, &r, STATUS(RELAY("Running", "null", B ".000002", A ":1-60"), PAUSED_T1), DM_ACT_WAIT,
+                      "may yet fall back");
+    expect_resume(&plan, &r, STATUS(RELAY("Running", "null", B ".000002", A ":1-13"), PAUSED_T1), DM_ACT_WAIT,
+                  "it has 13 of the 60"); /* it did */
+    for (unsigned i = 1; i < DM_STEADY_LOOKS; i++)
+        expect_resume(&plan, &r, STATUS(RELAY("Running", "null", B ".000002", A ":1-60"), PAUSED_T1), DM_ACT_WAIT,
+                      "may yet fall back");
     expect_resume(&plan, &r, STATUS(RELAY("Running", "null", B ".000002", A ":1-60"), PAUSED_T1), DM_ACT_RESUME_TASK,
                   "t1");
     expect_resume(&plan, &r, STATUS(RELAY("Running", "null", B ".000002", A ":1-60"), RUNNING_T1("Stopped")),
@@ -420,6 +428,24 @@ static void test_resume_with_a_stopped_relay(void **state)
     expect_resume(&plan, &r, STATUS("null", DIRECT("Running", "null", A ":1-20", A ":1-40")), DM_ACT_START_RELAY,
                   "anew");
     expect_resume(&plan, &r, STATUS("null", DIRECT("Running", "null", A ":1-20", A ":1-40")), DM_ACT_DONE, "");
+    dm_resume_free(&r);
+    dm_plan_free(&plan);
+}
+
+/* A relay that was started anew reads all again while the tasks run: the resume does not wait for it, the look after it does. */
+static void test_resume_does_not_wait_for_a_relay_that_no_task_waits_for(void **state)
+{
+    struct dm_resume r;
+    (void)state;
+    struct dm_plan plan =
+        plan_of(STATUS(RELAY("Running", "null", A ".000001", A ":1-9"), TASK("t1", "Running", "null", A ":1-9")));
+    assert_int_equal(dm_resume_init(&r, &plan, B), 0);
+    expect_resume(&plan, &r, STATUS(RELAY("Running", "null", "", ""), DIRECT("Running", "null", A ":1-90", A ":1-99")),
+                  DM_ACT_DONE, "");
+    expect_resume(
+        &plan, &r,
+        STATUS(RELAY("Running", "null", B ".000001", A ":1-9"), DIRECT("Paused", CANCELED, A ":1-90", A ":1-99")),
+        DM_ACT_WAIT, "it has 9 of the 90");
     dm_resume_free(&r);
     dm_plan_free(&plan);
 }
@@ -587,6 +613,9 @@ static void test_verified_relay_progresses(void **state)
     assert_false(look(&j, RELAYED(B ".000002", ""), SLUICE_ERR_BUSY, "it has 0 of the 100"));
     look(&j, STATUS(RELAY("Paused", FAILED, B ".000002", A ":1-60"), LOCAL_TASK("t1", "Running", "null", A ":1-100")),
          SLUICE_ERR_QUERY, "the relay does not run: Paused, [code=36069]");
+    assert_true(look(
+        &j, STATUS(RELAY("Running", "null", B ".000002", A ":1-70"), LOCAL_TASK("t1", "Paused", FAILED, A ":1-100")),
+        SLUICE_ERR_QUERY, "task t1: Paused (error)")); /* it waits for the relay */
     look_steadily(&j, RELAYED(B ".000002", A ":1-100"), "");
     judge_down(&j);
 }
@@ -647,6 +676,7 @@ int main(void)
         cmocka_unit_test(test_relay_that_may_have_a_part_is_stopped),
         cmocka_unit_test(test_resume_order_with_relay),
         cmocka_unit_test(test_resume_with_a_stopped_relay),
+        cmocka_unit_test(test_resume_does_not_wait_for_a_relay_that_no_task_waits_for),
         cmocka_unit_test(test_resume_is_idempotent),
         cmocka_unit_test(test_is_resumed),
         cmocka_unit_test(test_goal_is_what_was_there_at_the_flip),
