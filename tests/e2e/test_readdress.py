@@ -8,9 +8,9 @@ import yaml
 from sluicetest import PauseAt, free_port, wait_until
 from sluicetest.dm_api import encode
 from sluicetest.dm_stand_in import DmStandIn
-from sluicetest.dm_world import DmWorld as World
 from test_admin_openapi import api_of, source_path
 from test_dm_api import recorded, same
+from test_dm_switch import World
 
 SHORT = {"hold_timeout": "3s", "drain_timeout": "1s", "connect_timeout": "2s", "pause_timeout": "8s",
          "catchup_timeout": "4s", "verify_timeout": "20s"}
