@@ -142,10 +142,13 @@ int dm_move_plan_set_worker(struct dm_move_plan *p, const char *worker)
 int dm_move_plan_awake(const struct dm_move_plan *p, bool with_paused_relay, struct dm_plan *out)
 {
     struct dm_plan plan = { .tasks = mem_calloc(p->task_count + 1, sizeof *plan.tasks),
+                            .was_in_error = mem_calloc(p->task_count + 1, sizeof *plan.was_in_error),
+                            .goal = mem_strdup(""),
                             .validators = mem_calloc(p->task_count + 1, sizeof *plan.validators),
                             .has_relay = p->has_relay && (with_paused_relay || !p->relay_was_paused),
                             .relay_worker = mem_strdup(p->relay_worker) };
-    bool ok = plan.tasks != NULL && plan.validators != NULL && plan.relay_worker != NULL;
+    bool ok = plan.tasks != NULL && plan.was_in_error != NULL && plan.goal != NULL && plan.validators != NULL &&
+              plan.relay_worker != NULL;
     for (size_t i = 0; ok && i < p->task_count; i++) {
         const struct dm_move_task *t = &p->tasks[i];
         if (!t->was_paused && !t->is_finished) {
